@@ -1,0 +1,14 @@
+//! Every decision of realtime-operator as a pure function.
+//!
+//! No client, no file, no process, no environment, no clock: what is needed comes as an argument,
+//! what shall happen is returned. `clippy.toml` beside this crate makes that a wall.
+
+pub mod api;
+pub mod cluster;
+pub mod cpu_set;
+pub mod facts;
+pub mod names;
+pub mod openshift;
+pub mod problem;
+pub mod render;
+pub mod validate;

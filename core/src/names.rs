@@ -1,0 +1,57 @@
+//! Every name that crosses a boundary: labels, annotations, object names, field managers. Nothing else.
+
+/// The API group of our kinds.
+pub const GROUP: &str = "realtime.openshift.io";
+/// The served version of our kinds.
+pub const VERSION: &str = "v1alpha1";
+
+/// The field manager of every object that the operator applies.
+pub const FIELD_MANAGER: &str = "realtime-operator";
+/// The field manager of the pause alone, so that releasing it never touches what the render owns.
+pub const PAUSE_FIELD_MANAGER: &str = "realtime-operator-pause";
+/// The field manager of `status` and of finalizers.
+pub const STATUS_FIELD_MANAGER: &str = "realtime-operator-status";
+
+/// On every object that we make: the profile that it belongs to. Pruning looks for it.
+pub const LABEL_PROFILE: &str = "realtime.openshift.io/profile";
+/// On every object that we make: the hash of what we rendered (16 hex digits).
+pub const ANNOTATION_CONTENT_HASH: &str = "realtime.openshift.io/content-hash";
+/// On a pool that we paused: the profile for which we did. An admin's pause has no such annotation.
+pub const ANNOTATION_PAUSED_FOR: &str = "realtime.openshift.io/paused-for";
+/// On a pool that we created (and only then may delete): the profile that created it.
+pub const ANNOTATION_CREATED_BY: &str = "realtime.openshift.io/created-by";
+/// The finalizer on a `RealtimeProfile`.
+pub const FINALIZER: &str = "realtime.openshift.io/cleanup";
+
+/// The label of a MachineConfig that says for which pool's selector it is meant.
+pub const LABEL_MACHINE_CONFIG_ROLE: &str = "machineconfiguration.openshift.io/role";
+/// Prefix of the Machine Config Operator's node annotations.
+pub const MCO_ANNOTATION_PREFIX: &str = "machineconfiguration.openshift.io/";
+/// Prefix of the pool label that the MCO puts on its own pools, and we on custom ones: KubeletConfigs select by it.
+pub const LABEL_POOL_PREFIX: &str = "pools.operator.machineconfiguration.openshift.io/";
+/// Prefix of a node's role labels.
+pub const LABEL_NODE_ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+/// The namespace in which the Node Tuning Operator reads Tuned objects.
+pub const TUNED_NAMESPACE: &str = "openshift-cluster-node-tuning-operator";
+/// The namespace of the operator as shipped.
+pub const OPERATOR_NAMESPACE: &str = "realtime-operator";
+
+/// `50-realtime-<profile>`.
+pub fn machine_config_name(profile: &str) -> String {
+    format!("50-realtime-{profile}")
+}
+
+/// `realtime-<profile>`: KubeletConfig, Tuned and RuntimeClass.
+pub fn object_name(profile: &str) -> String {
+    format!("realtime-{profile}")
+}
+
+/// The pool's own label, by which a KubeletConfig selects it.
+pub fn pool_label(pool: &str) -> String {
+    format!("{LABEL_POOL_PREFIX}{pool}")
+}
+
+/// The node label of a role.
+pub fn node_role_label(role: &str) -> String {
+    format!("{LABEL_NODE_ROLE_PREFIX}{role}")
+}
