@@ -1,0 +1,34 @@
+//! `programs [NAME…]`: builds the upstream programs (all of them without arguments) and prints
+//! where each is. Progress goes to the standard error. Must not start them.
+
+use std::process::ExitCode;
+
+use realtime_testing::programs::{self, Program};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("programs: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let mut wanted = Vec::new();
+    for name in std::env::args().skip(1) {
+        let known = || Program::ALL.map(Program::file_name).join(", ");
+        wanted.push(
+            Program::from_file_name(&name)
+                .ok_or_else(|| anyhow::anyhow!("{name:?} is none of {}", known()))?,
+        );
+    }
+    if wanted.is_empty() {
+        wanted = Program::ALL.to_vec();
+    }
+    for path in programs::ensure(&wanted)? {
+        println!("{}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,542 @@
+//! A real etcd and a real kube-apiserver on loopback, with RBAC on, for tests and the sandbox.
+//!
+//! Nothing of it survives its launcher: see `supervisor`. There is no controller-manager: nobody
+//! collects garbage, finishes the deletion of a namespace or makes default ServiceAccounts.
+//! Must not know of this project's or OpenShift's objects.
+
+pub mod apply;
+pub mod audit;
+mod certificates;
+mod directory;
+mod kubeconfig;
+mod supervisor;
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{Api, DynamicObject, GetParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use rand::RngExt as _;
+use tokio::sync::OnceCell;
+
+use crate::programs::{self, Program};
+use certificates::Certificates;
+use directory::Directory;
+use kubeconfig::User;
+use supervisor::Supervisor;
+
+const ETCD: &str = "etcd";
+const API_SERVER: &str = "kube_apiserver";
+
+/// Below the range from which the kernel takes ports for outgoing connections (32768 and above):
+/// while the API server is stopped, no client's own port can be the one that it listened on.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// Somebody else may take the port between its choice and the start.
+const START_ATTEMPTS: usize = 5;
+
+/// Ready takes 2 to 4 s; this is for a machine that is starved.
+const READY_TIME_LIMIT: Duration = Duration::from_secs(120);
+const READY_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Longer than any test or sandbox runs.
+const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
+
+/// Relative to the directory that both programs run in. The `:1` is no port: etcd asks for the form
+/// `host:port` and takes the whole as the name of the socket.
+const ETCD_CLIENTS: &str = "unix://client.sock:1";
+const ETCD_PEERS: &str = "unix://peer.sock:1";
+
+/// What a control plane may have beyond the usual.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Log each request: see [`ControlPlane::audit_requests`].
+    pub audit_log: bool,
+    /// Further flags of kube-apiserver, after ours.
+    pub api_server_arguments: Vec<String>,
+}
+
+/// Why a control plane can't be had or used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A program can't be built or found.
+    #[error(transparent)]
+    Programs(#[from] programs::Error),
+    /// A file or directory of ours can't be made or read.
+    #[error("{action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// No key or certificate.
+    #[error("making certificates: {0}")]
+    Certificates(#[from] rcgen::Error),
+    /// No free port.
+    #[error("no free port on 127.0.0.1 between {} and {}", PORTS.start, PORTS.end)]
+    NoPort,
+    /// The process that starts and ends the programs doesn't do so.
+    #[error(transparent)]
+    Supervisor(#[from] supervisor::Error),
+    /// A program ended before it was ready.
+    #[error("{program} ended before it was ready; the end of its log:\n{tail}")]
+    Ended {
+        /// Which.
+        program: &'static str,
+        /// The last lines of its log.
+        tail: String,
+    },
+    /// The API server runs and isn't ready.
+    #[error("the API server was not ready after {} s: {reason}; the end of its log:\n{tail}", READY_TIME_LIMIT.as_secs())]
+    NotReady {
+        /// What was missing at last.
+        reason: String,
+        /// The last lines of its log.
+        tail: String,
+    },
+    /// A kubeconfig of ours isn't accepted by the client.
+    #[error("reading {}: {source}", .path.display())]
+    Kubeconfig {
+        /// Which.
+        path: PathBuf,
+        /// The reason.
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// The API server refuses, or the client fails.
+    #[error("{action}: {source}")]
+    Kube {
+        /// What was asked.
+        action: String,
+        /// The reason.
+        source: Box<kube::Error>,
+    },
+    /// The API server gave no token.
+    #[error("the API server gave no token for {0}")]
+    NoToken(String),
+    /// Manifests can't be applied.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    /// The audit log isn't switched on.
+    #[error("no audit log: start the control plane with Options {{ audit_log: true, .. }}")]
+    NoAuditLog,
+    /// A task of ours was cancelled.
+    #[error("a background task ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+
+    fn kube(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Kube {
+            action,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// A running control plane. Dropping it, or the end of this process in whatever way, ends it and
+/// removes its files.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Dropped in this order: the supervisor ends the programs before the directory goes.
+    supervisor: Supervisor,
+    directory: Directory,
+    api_server: PathBuf,
+    options: Options,
+    port: u16,
+    authority: String,
+}
+
+impl ControlPlane {
+    /// Starts one and waits until it is ready: `/readyz`, the default namespace and the roles of
+    /// RBAC. Takes 3 s, and minutes at the very first time, when the programs are built.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let built = tokio::task::spawn_blocking(|| {
+            programs::ensure(&[Program::Etcd, Program::KubeApiserver])
+        });
+        let [etcd, api_server] = &built.await??[..] else {
+            return Err(Error::NoPort);
+        };
+
+        let parent = env::temp_dir();
+        directory::sweep(&parent);
+        let directory =
+            Directory::create(&parent).map_err(Error::io("making a directory in", &parent))?;
+        let certificates = Certificates::generate()?;
+        let supervisor = Supervisor::start(directory.path())?;
+        let mut control_plane = Self {
+            supervisor,
+            directory,
+            api_server: api_server.clone(),
+            options,
+            port: free_port()?,
+            authority: certificates.authority.clone(),
+        };
+        control_plane.write_files(&certificates)?;
+        control_plane
+            .supervisor
+            .start_program(ETCD, etcd, &etcd_arguments())?;
+
+        let mut attempt = 1;
+        loop {
+            // Holds the address, so it is written for each attempt.
+            control_plane.write_kubeconfig(
+                &control_plane.admin_kubeconfig(),
+                "default",
+                "realtime",
+                &User::Certificate(&certificates.admin),
+            )?;
+            match control_plane.start_api_server().await {
+                Err(Error::Ended {
+                    program: API_SERVER,
+                    tail,
+                }) if tail.contains("address already in use") && attempt < START_ATTEMPTS => {
+                    control_plane.supervisor.stop_program(API_SERVER)?;
+                    control_plane.port = free_port()?;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(control_plane),
+            }
+        }
+    }
+
+    /// The one that all tests of this process share. It ends with the process.
+    ///
+    /// Tests that share it must use different names, and must not stop its API server.
+    pub async fn shared() -> Result<&'static Self, Error> {
+        // A static is never dropped; the supervisor sees the process end.
+        static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+        SHARED
+            .get_or_try_init(|| {
+                Self::start(Options {
+                    audit_log: true,
+                    ..Options::default()
+                })
+            })
+            .await
+    }
+
+    fn write_files(&self, certificates: &Certificates) -> Result<(), Error> {
+        for (name, content) in [
+            ("ca.crt", &certificates.authority),
+            ("server.crt", &certificates.server.certificate),
+            ("server.key", &certificates.server.key),
+            ("service-account.key", &certificates.service_account_key),
+            (
+                "service-account.pub",
+                &certificates.service_account_public_key,
+            ),
+            ("audit-policy.yaml", &audit::POLICY.to_owned()),
+        ] {
+            write_private(&self.file(name), content)?;
+        }
+        let kubeconfigs = self.file("kubeconfigs");
+        fs::create_dir(&kubeconfigs).map_err(Error::io("creating", &kubeconfigs))
+    }
+
+    fn write_kubeconfig(
+        &self,
+        path: &Path,
+        namespace: &str,
+        context: &str,
+        user: &User<'_>,
+    ) -> Result<(), Error> {
+        let content = kubeconfig::kubeconfig(
+            context,
+            &self.server_url(),
+            &self.authority,
+            namespace,
+            user,
+        );
+        write_private(path, &format!("{content:#}\n"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Where the API server answers: `https://127.0.0.1:<port>`.
+    pub fn server_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The certificate that signed the API server's, as PEM.
+    pub fn ca(&self) -> &str {
+        &self.authority
+    }
+
+    /// The directory with everything of this control plane: logs, keys, kubeconfigs, data.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The process ids of what runs: the supervisor, etcd and the API server.
+    pub fn pids(&self) -> Vec<u32> {
+        let programs = [ETCD, API_SERVER].map(|name| self.supervisor.program_pid(name));
+        self.supervisor
+            .pid()
+            .into_iter()
+            .chain(programs.into_iter().flatten())
+            .collect()
+    }
+
+    /// The kubeconfig of an administrator (group `system:masters`).
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.file("admin.kubeconfig")
+    }
+
+    /// A client for the administrator. It belongs to the runtime in which it is made.
+    pub async fn admin_client(&self) -> Result<Client, Error> {
+        client(&self.admin_kubeconfig()).await
+    }
+
+    /// A kubeconfig with a token of that `ServiceAccount`, which must exist: what runs with it has
+    /// the rights that were granted to it and no others.
+    pub async fn kubeconfig_for(
+        &self,
+        namespace: &str,
+        service_account: &str,
+    ) -> Result<PathBuf, Error> {
+        let name = format!("{namespace}/{service_account}");
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client().await?, namespace);
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(TOKEN_SECONDS),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let token = accounts
+            .create_token_request(service_account, &PostParams::default(), &request)
+            .await
+            .map_err(Error::kube(format!(
+                "asking for a token of ServiceAccount {name}"
+            )))?
+            .status
+            .map(|status| status.token)
+            .ok_or_else(|| Error::NoToken(name))?;
+        let path = self
+            .file("kubeconfigs")
+            .join(format!("{namespace}.{service_account}"));
+        self.write_kubeconfig(&path, namespace, service_account, &User::Token(&token))?;
+        Ok(path)
+    }
+
+    /// A client with a token of that `ServiceAccount`. It belongs to the runtime in which it is made.
+    pub async fn client_for(
+        &self,
+        namespace: &str,
+        service_account: &str,
+    ) -> Result<Client, Error> {
+        client(&self.kubeconfig_for(namespace, service_account).await?).await
+    }
+
+    /// Kills the API server; etcd and all objects stay.
+    pub async fn stop_api_server(&self) -> Result<(), Error> {
+        Ok(self.supervisor.stop_program(API_SERVER)?)
+    }
+
+    /// Starts the API server again at its old address and waits until it is ready.
+    pub async fn start_api_server(&self) -> Result<(), Error> {
+        self.supervisor.start_program(
+            API_SERVER,
+            &self.api_server,
+            &self.api_server_arguments(),
+        )?;
+        self.ready().await
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        let client = self.admin_client().await?;
+        let deadline = Instant::now() + READY_TIME_LIMIT;
+        loop {
+            let reason = match tokio::time::timeout(READY_TIME_LIMIT, missing(&client)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            for (program, name) in [("etcd", ETCD), (API_SERVER, API_SERVER)] {
+                if !self.supervisor.is_alive(name) {
+                    return Err(Error::Ended {
+                        program,
+                        tail: self.log_tail(name),
+                    });
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(Error::NotReady {
+                    reason,
+                    tail: self.log_tail(API_SERVER),
+                });
+            }
+            tokio::time::sleep(READY_INTERVAL).await;
+        }
+    }
+
+    fn log_tail(&self, name: &str) -> String {
+        let log = fs::read(self.file(&format!("{name}.log"))).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    /// Applies the YAML documents in a text, as the administrator: definitions first (and waits
+    /// until they are served), then namespaces, then the rest, with strict field validation.
+    pub async fn apply_yaml(&self, text: &str) -> Result<Vec<DynamicObject>, Error> {
+        self.apply_values(apply::parse("the given text", text)?)
+            .await
+    }
+
+    /// [`apply_yaml`](Self::apply_yaml) for a file.
+    pub async fn apply_file(&self, path: impl AsRef<Path>) -> Result<Vec<DynamicObject>, Error> {
+        self.apply_values(apply::read(path.as_ref())?).await
+    }
+
+    /// [`apply_yaml`](Self::apply_yaml) for all `*.yaml` and `*.yml` files of a directory together.
+    pub async fn apply_dir(&self, path: impl AsRef<Path>) -> Result<Vec<DynamicObject>, Error> {
+        self.apply_values(apply::read(path.as_ref())?).await
+    }
+
+    /// [`apply_yaml`](Self::apply_yaml) for objects as values.
+    pub async fn apply_values(
+        &self,
+        values: Vec<serde_json::Value>,
+    ) -> Result<Vec<DynamicObject>, Error> {
+        Ok(apply::apply(&self.admin_client().await?, values).await?)
+    }
+
+    /// All requests that the API server has answered since the start, in their order.
+    pub fn audit_requests(&self) -> Result<Vec<audit::Request>, Error> {
+        if !self.options.audit_log {
+            return Err(Error::NoAuditLog);
+        }
+        let path = self.file("audit.log");
+        audit::read(&path).map_err(Error::io("reading", &path))
+    }
+
+    /// How often each user has asked with each verb since the start.
+    pub fn audit_counts(&self) -> Result<audit::Counts, Error> {
+        Ok(audit::count(&self.audit_requests()?))
+    }
+
+    /// Ends it, and returns when nothing is left.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        Ok(tokio::task::spawn_blocking(move || drop(self)).await?)
+    }
+
+    fn api_server_arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> = [
+            "--allow-privileged",
+            "--authorization-mode=Node,RBAC",
+            "--bind-address=127.0.0.1",
+            // Without one it looks for the interface of the default route, which need not exist.
+            "--advertise-address=127.0.0.1",
+            // Nobody reaches the API server by the Service `kubernetes`.
+            "--endpoint-reconciler-type=none",
+            "--client-ca-file=ca.crt",
+            "--tls-cert-file=server.crt",
+            "--tls-private-key-file=server.key",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-account-key-file=service-account.pub",
+            "--service-account-signing-key-file=service-account.key",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            // Nobody here makes the default ServiceAccounts that it wants for each pod.
+            "--disable-admission-plugins=ServiceAccount",
+        ]
+        .map(str::to_owned)
+        .into();
+        arguments.push(format!("--etcd-servers={ETCD_CLIENTS}"));
+        arguments.push(format!("--secure-port={}", self.port));
+        if self.options.audit_log {
+            arguments.push("--audit-policy-file=audit-policy.yaml".to_owned());
+            // Blocking is its default: a request that was answered is in the log.
+            arguments.push("--audit-log-path=audit.log".to_owned());
+        }
+        arguments.extend_from_slice(&self.options.api_server_arguments);
+        arguments
+    }
+}
+
+fn etcd_arguments() -> Vec<String> {
+    // Sockets in our directory and not ports: nobody else can reach them or be in their way.
+    [
+        "--name=realtime".to_owned(),
+        "--data-dir=etcd-data".to_owned(),
+        "--unsafe-no-fsync".to_owned(), // nothing of it has to survive a crash of the machine
+        "--log-level=warn".to_owned(),
+        format!("--listen-client-urls={ETCD_CLIENTS}"),
+        format!("--advertise-client-urls={ETCD_CLIENTS}"),
+        format!("--listen-peer-urls={ETCD_PEERS}"),
+        format!("--initial-advertise-peer-urls={ETCD_PEERS}"),
+        format!("--initial-cluster=realtime={ETCD_PEERS}"),
+    ]
+    .into()
+}
+
+/// What a ready API server answers to: its own checks, and what it makes at its first start.
+async fn missing(client: &Client) -> Result<(), kube::Error> {
+    let readyz = kube::core::Request::new("")
+        .get("readyz", &GetParams::default())
+        .map_err(kube::Error::BuildRequest)?;
+    client.request_text(readyz).await?;
+    Api::<Namespace>::all(client.clone()).get("default").await?;
+    Api::<ClusterRole>::all(client.clone())
+        .get("cluster-admin")
+        .await?;
+    Ok(())
+}
+
+async fn client(kubeconfig: &Path) -> Result<Client, Error> {
+    let failed = |source| Error::Kubeconfig {
+        path: kubeconfig.to_owned(),
+        source: Box::new(source),
+    };
+    let content = Kubeconfig::read_from(kubeconfig).map_err(failed)?;
+    let config = Config::from_custom_kubeconfig(content, &KubeConfigOptions::default())
+        .await
+        .map_err(failed)?;
+    Client::try_from(config).map_err(Error::kube("making a client"))
+}
+
+fn free_port() -> Result<u16, Error> {
+    let mut random = rand::rng();
+    (0..100)
+        .map(|_| random.random_range(PORTS))
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .ok_or(Error::NoPort)
+}
+
+/// Keys and tokens are for this user only.
+fn write_private(path: &Path, content: &str) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|mut file| file.write_all(content.as_bytes()))
+        .map_err(Error::io("writing", path))
+}
