@@ -131,6 +131,9 @@ pub enum Error {
     /// The audit log isn't switched on.
     #[error("no audit log: start the control plane with Options {{ audit_log: true, .. }}")]
     NoAuditLog,
+    /// An admission policy was accepted and doesn't act.
+    #[error("the admission policy of pools is not enforced")]
+    PolicyNotEnforced,
     /// A task of ours was cancelled.
     #[error("a background task ended early: {0}")]
     Task(#[from] tokio::task::JoinError),

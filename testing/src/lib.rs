@@ -3,6 +3,7 @@
 //! Nothing that a cluster runs may depend on this crate.
 
 pub mod control_plane;
+pub mod openshift_crds;
 pub mod programs;
 pub mod skip;
 
