@@ -1,0 +1,65 @@
+# Every command that a person needs; CI calls the same targets. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+PREFIX ?= /usr/local
+CARGO := cargo
+
+.PHONY: sandbox
+sandbox: ## A cluster to try everything on, here and now. DEMO=1 shows a rollout.
+	@hack/setup.sh build
+	$(CARGO) build --locked --package realtime-operator --package oc-realtime --package realtime-testing --bins
+	# In place of the shell, so that Ctrl-C reaches it alone; it does its own cleaning up.
+	exec env DEMO="$(DEMO)" target/debug/sandbox
+
+.PHONY: test
+test: ## Everything that has to hold before a change is merged.
+	@hack/test.sh
+
+.PHONY: test-fuzz
+test-fuzz: ## The property tests with a large number of cases (CASES=…), in release mode.
+	@PROPTEST_CASES=$${CASES:-200000} $(CARGO) test --locked --release --package realtime-core
+
+.PHONY: lint
+lint: ## Format, clippy and the walls between the crates.
+	@$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	hack/walls.sh
+
+.PHONY: audit
+audit: ## Known vulnerabilities in the dependencies; needs cargo-deny and the network.
+	@$(CARGO) deny check advisories
+
+.PHONY: bench
+bench: ## Times and memory, with the numbers to compare them with.
+	@hack/setup.sh build
+	$(CARGO) bench --locked --workspace --benches
+
+.PHONY: crds
+crds: ## Writes the generated manifests/crds anew.
+	@mkdir -p manifests/crds
+	new=$$(mktemp)
+	trap 'rm -f "$$new"' EXIT
+	$(CARGO) run --locked --quiet --package oc-realtime -- crds >"$$new"
+	install -m 644 "$$new" manifests/crds/realtime.openshift.io.yaml
+
+.PHONY: manifests
+manifests: crds ## All generated manifests.
+
+.PHONY: docs
+docs: ## The generated documents, and the API documentation of the crates in target/doc.
+	@$(CARGO) doc --locked --workspace --no-deps
+
+.PHONY: install
+install: ## Installs `oc realtime` below PREFIX (default /usr/local).
+	@hack/setup.sh build
+	$(CARGO) build --locked --release --package oc-realtime
+	install -D -m 755 target/release/oc-realtime "$(DESTDIR)$(PREFIX)/bin/oc-realtime"
+	ln -sf oc-realtime "$(DESTDIR)$(PREFIX)/bin/kubectl-realtime"
+
+.PHONY: help
+help: ## This list.
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# hack/setup.sh [build|test]: the Debian packages that a build, or the tests besides, need.
+#
+# Says what it does; installs only what is missing. Must not change anything else on the machine.
+# Go and Rust are not Debian's (too old): it only says where to get them.
+set -euo pipefail
+
+for_build=(gcc libc6-dev make pkg-config libssl-dev util-linux)
+# The real programs that the tests compare our output with.
+for_test=(tuned ignition)
+
+wanted=("${for_build[@]}")
+if [ "${1:-test}" = test ]; then
+    wanted+=("${for_test[@]}")
+fi
+
+say() { printf '[setup] %s\n' "$*" >&2; }
+
+if ! command -v cargo >/dev/null; then
+    say "cargo is missing: install Rust with rustup (https://rustup.rs); rust-toolchain.toml names the version"
+    exit 1
+fi
+if [ -z "${KUBEBUILDER_ASSETS:-}" ] && ! command -v go >/dev/null; then
+    say "go is missing: install Go 1.26 or later (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a"
+    say "directory with etcd, kube-apiserver and kubectl"
+    exit 1
+fi
+
+if ! command -v dpkg-query >/dev/null; then
+    say "this is no Debian: nothing is installed here. Needed, by their names on Debian: ${wanted[*]}"
+    exit 0
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+    status=$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null || true)
+    if [ "$status" != installed ]; then
+        missing+=("$package")
+    fi
+done
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        say "missing: ${missing[*]}. Install them as root: apt-get install ${missing[*]}"
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+
+say "installing Debian packages: ${missing[*]}"
+started=$SECONDS
+"${as_root[@]}" apt-get update --quiet=2 >&2
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --no-install-recommends --quiet=2 "${missing[@]}" >&2
+if [[ " ${missing[*]} " == *" tuned "* ]] && [ -d /run/systemd/system ]; then
+    # Only its program is wanted; the service would tune this machine.
+    say "switching off the tuned service, which the package has just enabled"
+    "${as_root[@]}" systemctl disable --now --quiet tuned.service
+fi
+say "installed, $((SECONDS - started)) s"
