@@ -2,7 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::{Node, NodeStatus};
+use kube::ResourceExt;
+
+use crate::api::RealtimeNode;
+use crate::api::realtime_node::RealtimeNodeStatus;
+use crate::cluster::Cluster;
 use crate::cpu_set::CpuSet;
+use crate::openshift::MachineConfigPool;
+use crate::pools;
+use crate::quantity::Quantity;
+
+/// The kubelet's label for the architecture.
+const LABEL_ARCHITECTURE: &str = "kubernetes.io/arch";
+/// Prefix of Node Feature Discovery's labels about the CPU model: `vendor_id`, `family`, `id`.
+const LABEL_CPU_MODEL: &str = "feature.node.kubernetes.io/cpu-model.";
 
 /// What is known about one node. Absent means not known, never "none".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,3 +83,173 @@ pub enum CpuVendor {
     /// Another one, by its own name: gets the arguments that every vendor gets.
     Other(String),
 }
+
+impl Architecture {
+    /// From the names of Go (`kubernetes.io/arch`) and of `uname -m`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "amd64" | "x86_64" => Some(Self::Amd64),
+            "arm64" | "aarch64" => Some(Self::Arm64),
+            "ppc64le" => Some(Self::Ppc64le),
+            "s390x" => Some(Self::S390x),
+            _ => None,
+        }
+    }
+
+    /// The name in `kubernetes.io/arch`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+            Self::Ppc64le => "ppc64le",
+            Self::S390x => "s390x",
+        }
+    }
+}
+
+impl CpuVendor {
+    /// From `vendor_id` of /proc/cpuinfo or Node Feature Discovery's short form of it.
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "GenuineIntel" | "Intel" => Self::Intel,
+            "AuthenticAMD" | "AMD" => Self::Amd,
+            "ARM" | "Arm" | "0x41" => Self::Arm,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// The vendor as a person writes it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Intel => "Intel",
+            Self::Amd => "AMD",
+            Self::Arm => "ARM",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl NodeFacts {
+    /// What the node's own objects say. Precedence, for each fact alone:
+    ///
+    /// 1. the RealtimeNode's status: the daemon has read the hardware;
+    /// 2. the node's labels: the kubelet's and Node Feature Discovery's;
+    /// 3. the node's status: the kubelet's.
+    ///
+    /// A value that can't be read counts as not known.
+    pub fn of(node: &Node, realtime_node: Option<&RealtimeNode>) -> Self {
+        let mut facts = Self {
+            name: node.name_any(),
+            labels: node.labels().clone(),
+            ..Self::default()
+        };
+        if let Some(status) = &node.status {
+            facts.read_kubelet(status);
+        }
+        facts.read_labels();
+        if let Some(status) = realtime_node.and_then(|node| node.status.as_ref()) {
+            facts.read_daemon(status);
+        }
+        if facts.architecture == Some(Architecture::Arm64) {
+            facts.cpu_vendor = Some(CpuVendor::Arm);
+        }
+        facts
+    }
+
+    fn read_kubelet(&mut self, status: &NodeStatus) {
+        let capacity = |resource: &str| -> Option<i64> {
+            let quantity = status.capacity.as_ref()?.get(resource)?;
+            let value = quantity.0.parse::<Quantity>().ok()?.value();
+            Some(value).filter(|value| *value > 0)
+        };
+        self.cpu_capacity = capacity("cpu").and_then(|cpus| u32::try_from(cpus).ok());
+        self.memory_kib = capacity("memory").and_then(|bytes| u64::try_from(bytes / 1024).ok());
+        if let Some(info) = &status.node_info {
+            self.architecture = Architecture::from_name(&info.architecture);
+            self.kernel_release =
+                Some(info.kernel_version.clone()).filter(|release| !release.is_empty());
+        }
+    }
+
+    fn read_labels(&mut self) {
+        let cpu_model = |key: &str| self.labels.get(&format!("{LABEL_CPU_MODEL}{key}"));
+        let number = |key: &str| cpu_model(key)?.parse::<u32>().ok();
+        let architecture = self.labels.get(LABEL_ARCHITECTURE);
+        let architecture = architecture.and_then(|name| Architecture::from_name(name));
+        let vendor = cpu_model("vendor_id").map(|name| CpuVendor::from_name(name));
+        let (family, model) = (number("family"), number("id"));
+        self.architecture = architecture.or(self.architecture);
+        self.cpu_vendor = vendor;
+        self.cpu_family = family;
+        self.cpu_model = model;
+    }
+
+    fn read_daemon(&mut self, status: &RealtimeNodeStatus) {
+        if let Some(host) = &status.host {
+            let architecture = host.architecture.as_deref();
+            let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
+            self.architecture = architecture
+                .and_then(Architecture::from_name)
+                .or(self.architecture);
+            if let Some(vendor) = &host.cpu_vendor {
+                self.cpu_vendor = Some(CpuVendor::from_name(vendor));
+            }
+            self.cpu_family = number(host.cpu_family).or(self.cpu_family);
+            self.cpu_model = number(host.cpu_model).or(self.cpu_model);
+        }
+        let Some(topology) = &status.topology else {
+            return;
+        };
+        let present = |list: &String| list.parse::<CpuSet>().ok().filter(|cpus| !cpus.is_empty());
+        self.cpus = topology.cpus.as_ref().and_then(present);
+        self.siblings = topology.siblings.iter().filter_map(present).collect();
+        self.numa_nodes = topology
+            .numa_nodes
+            .iter()
+            .filter_map(|numa| {
+                Some(NumaFacts {
+                    id: u32::try_from(numa.id).ok()?,
+                    cpus: numa.cpus.parse().ok()?,
+                    memory_kib: u64::try_from(numa.memory_kib).ok()?,
+                })
+            })
+            .collect();
+        self.numa_nodes.sort_by_key(|numa| numa.id);
+        let memory = self
+            .numa_nodes
+            .iter()
+            .fold(0_u64, |sum, numa| sum.saturating_add(numa.memory_kib));
+        if memory > 0 {
+            self.memory_kib = Some(memory);
+        }
+    }
+}
+
+/// What is known about the nodes of a pool that the cluster has.
+pub fn pool_facts(pool_name: &str, cluster: &Cluster) -> Vec<NodeFacts> {
+    facts_among(pool_name, &cluster.pools, cluster)
+}
+
+/// As [`pool_facts`], among these pools instead of the cluster's: a pool that isn't there yet can be among them.
+pub fn facts_among(
+    pool_name: &str,
+    among: &[MachineConfigPool],
+    cluster: &Cluster,
+) -> Vec<NodeFacts> {
+    let realtime_nodes: BTreeMap<&str, &RealtimeNode> = cluster
+        .realtime_nodes
+        .iter()
+        .filter_map(|node| Some((node.metadata.name.as_deref()?, node)))
+        .collect();
+    pools::nodes_of(pool_name, &cluster.nodes, among)
+        .into_iter()
+        .map(|node| {
+            let name = node.metadata.name.as_deref().unwrap_or_default();
+            NodeFacts::of(node, realtime_nodes.get(name).copied())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "facts/tests.rs"]
+mod tests;
