@@ -1,22 +1,26 @@
 //! A real etcd and a real kube-apiserver on loopback, with RBAC on, for tests and the sandbox.
 //!
 //! Nothing of it survives its launcher: see `supervisor`. There is no controller-manager: nobody
-//! collects garbage, finishes the deletion of a namespace or makes default ServiceAccounts.
+//! collects garbage, finishes the deletion of a namespace or makes default
+//! `ServiceAccount`s.
 //! Must not know of this project's or OpenShift's objects.
 
 pub mod apply;
+mod arguments;
 pub mod audit;
 mod certificates;
 mod directory;
+mod error;
 mod kubeconfig;
 mod supervisor;
 
 use std::env;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -31,6 +35,7 @@ use tokio::sync::OnceCell;
 use crate::programs::{self, Program};
 use certificates::Certificates;
 use directory::Directory;
+pub use error::Error;
 use kubeconfig::User;
 use supervisor::Supervisor;
 
@@ -45,125 +50,28 @@ const PORTS: std::ops::Range<u16> = 20_000..30_000;
 const START_ATTEMPTS: usize = 5;
 
 /// Ready takes 2 to 4 s; this is for a machine that is starved.
-const READY_TIME_LIMIT: Duration = Duration::from_secs(120);
+const READY_TIME_LIMIT: Duration = Duration::from_mins(2);
 const READY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Longer than any test or sandbox runs.
 const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
-
-/// Relative to the directory that both programs run in. The `:1` is no port: etcd asks for the form
-/// `host:port` and takes the whole as the name of the socket.
-const ETCD_CLIENTS: &str = "unix://client.sock:1";
-const ETCD_PEERS: &str = "unix://peer.sock:1";
 
 /// What a control plane may have beyond the usual.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Log each request: see [`ControlPlane::audit_requests`].
     pub audit_log: bool,
+    /// The port to try first; a random free one by default, and when this one is taken.
+    pub port: Option<u16>,
     /// Further flags of kube-apiserver, after ours.
     pub api_server_arguments: Vec<String>,
-}
-
-/// Why a control plane can't be had or used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A program can't be built or found.
-    #[error(transparent)]
-    Programs(#[from] programs::Error),
-    /// A file or directory of ours can't be made or read.
-    #[error("{action} {}: {source}", .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
-    /// No key or certificate.
-    #[error("making certificates: {0}")]
-    Certificates(#[from] rcgen::Error),
-    /// No free port.
-    #[error("no free port on 127.0.0.1 between {} and {}", PORTS.start, PORTS.end)]
-    NoPort,
-    /// The process that starts and ends the programs doesn't do so.
-    #[error(transparent)]
-    Supervisor(#[from] supervisor::Error),
-    /// A program ended before it was ready.
-    #[error("{program} ended before it was ready; the end of its log:\n{tail}")]
-    Ended {
-        /// Which.
-        program: &'static str,
-        /// The last lines of its log.
-        tail: String,
-    },
-    /// The API server runs and isn't ready.
-    #[error("the API server was not ready after {} s: {reason}; the end of its log:\n{tail}", READY_TIME_LIMIT.as_secs())]
-    NotReady {
-        /// What was missing at last.
-        reason: String,
-        /// The last lines of its log.
-        tail: String,
-    },
-    /// A kubeconfig of ours isn't accepted by the client.
-    #[error("reading {}: {source}", .path.display())]
-    Kubeconfig {
-        /// Which.
-        path: PathBuf,
-        /// The reason.
-        source: Box<kube::config::KubeconfigError>,
-    },
-    /// The API server refuses, or the client fails.
-    #[error("{action}: {source}")]
-    Kube {
-        /// What was asked.
-        action: String,
-        /// The reason.
-        source: Box<kube::Error>,
-    },
-    /// The API server gave no token.
-    #[error("the API server gave no token for {0}")]
-    NoToken(String),
-    /// Manifests can't be applied.
-    #[error(transparent)]
-    Apply(#[from] apply::Error),
-    /// The audit log isn't switched on.
-    #[error("no audit log: start the control plane with Options {{ audit_log: true, .. }}")]
-    NoAuditLog,
-    /// An admission policy was accepted and doesn't act.
-    #[error("the admission policy of pools is not enforced")]
-    PolicyNotEnforced,
-    /// A task of ours was cancelled.
-    #[error("a background task ended early: {0}")]
-    Task(#[from] tokio::task::JoinError),
-}
-
-impl Error {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
-    }
-
-    fn kube(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
-        let action = action.into();
-        move |source| Self::Kube {
-            action,
-            source: Box::new(source),
-        }
-    }
 }
 
 /// A running control plane. Dropping it, or the end of this process in whatever way, ends it and
 /// removes its files.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Dropped in this order: the supervisor ends the programs before the directory goes.
-    supervisor: Supervisor,
+    supervisor: Arc<Supervisor>,
     directory: Directory,
     api_server: PathBuf,
     options: Options,
@@ -187,19 +95,19 @@ impl ControlPlane {
         let directory =
             Directory::create(&parent).map_err(Error::io("making a directory in", &parent))?;
         let certificates = Certificates::generate()?;
-        let supervisor = Supervisor::start(directory.path())?;
+        let supervisor = Arc::new(Supervisor::start(directory.path())?);
         let mut control_plane = Self {
             supervisor,
             directory,
             api_server: api_server.clone(),
+            port: options.port.map_or_else(free_port, Ok)?,
             options,
-            port: free_port()?,
             authority: certificates.authority.clone(),
         };
         control_plane.write_files(&certificates)?;
         control_plane
             .supervisor
-            .start_program(ETCD, etcd, &etcd_arguments())?;
+            .start_program(ETCD, etcd, &arguments::etcd())?;
 
         let mut attempt = 1;
         loop {
@@ -266,14 +174,14 @@ impl ControlPlane {
         context: &str,
         user: &User<'_>,
     ) -> Result<(), Error> {
-        let content = kubeconfig::kubeconfig(
+        let text = kubeconfig::kubeconfig(
             context,
             &self.server_url(),
             &self.authority,
             namespace,
             user,
         );
-        write_private(path, &format!("{content:#}\n"))
+        write_private(path, &format!("{text:#}\n"))
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -358,7 +266,8 @@ impl ControlPlane {
 
     /// Kills the API server; etcd and all objects stay.
     pub async fn stop_api_server(&self) -> Result<(), Error> {
-        Ok(self.supervisor.stop_program(API_SERVER)?)
+        let supervisor = Arc::clone(&self.supervisor);
+        Ok(tokio::task::spawn_blocking(move || supervisor.stop_program(API_SERVER)).await??)
     }
 
     /// Starts the API server again at its old address and waits until it is ready.
@@ -366,7 +275,7 @@ impl ControlPlane {
         self.supervisor.start_program(
             API_SERVER,
             &self.api_server,
-            &self.api_server_arguments(),
+            &arguments::api_server(self.port, &self.options),
         )?;
         self.ready().await
     }
@@ -448,54 +357,13 @@ impl ControlPlane {
     pub async fn shutdown(self) -> Result<(), Error> {
         Ok(tokio::task::spawn_blocking(move || drop(self)).await?)
     }
-
-    fn api_server_arguments(&self) -> Vec<String> {
-        let mut arguments: Vec<String> = [
-            "--allow-privileged",
-            "--authorization-mode=Node,RBAC",
-            "--bind-address=127.0.0.1",
-            // Without one it looks for the interface of the default route, which need not exist.
-            "--advertise-address=127.0.0.1",
-            // Nobody reaches the API server by the Service `kubernetes`.
-            "--endpoint-reconciler-type=none",
-            "--client-ca-file=ca.crt",
-            "--tls-cert-file=server.crt",
-            "--tls-private-key-file=server.key",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            "--service-account-key-file=service-account.pub",
-            "--service-account-signing-key-file=service-account.key",
-            "--service-cluster-ip-range=10.96.0.0/16",
-            // Nobody here makes the default ServiceAccounts that it wants for each pod.
-            "--disable-admission-plugins=ServiceAccount",
-        ]
-        .map(str::to_owned)
-        .into();
-        arguments.push(format!("--etcd-servers={ETCD_CLIENTS}"));
-        arguments.push(format!("--secure-port={}", self.port));
-        if self.options.audit_log {
-            arguments.push("--audit-policy-file=audit-policy.yaml".to_owned());
-            // Blocking is its default: a request that was answered is in the log.
-            arguments.push("--audit-log-path=audit.log".to_owned());
-        }
-        arguments.extend_from_slice(&self.options.api_server_arguments);
-        arguments
-    }
 }
 
-fn etcd_arguments() -> Vec<String> {
-    // Sockets in our directory and not ports: nobody else can reach them or be in their way.
-    [
-        "--name=realtime".to_owned(),
-        "--data-dir=etcd-data".to_owned(),
-        "--unsafe-no-fsync".to_owned(), // nothing of it has to survive a crash of the machine
-        "--log-level=warn".to_owned(),
-        format!("--listen-client-urls={ETCD_CLIENTS}"),
-        format!("--advertise-client-urls={ETCD_CLIENTS}"),
-        format!("--listen-peer-urls={ETCD_PEERS}"),
-        format!("--initial-advertise-peer-urls={ETCD_PEERS}"),
-        format!("--initial-cluster=realtime={ETCD_PEERS}"),
-    ]
-    .into()
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        // Before the directory goes, and whoever else still holds the supervisor.
+        self.supervisor.end();
+    }
 }
 
 /// What a ready API server answers to: its own checks, and what it makes at its first start.

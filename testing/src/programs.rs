@@ -7,6 +7,7 @@
 mod go_build;
 
 use std::env;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -256,11 +257,11 @@ impl Pinned {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
-        let fingerprint = hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let mut fingerprint = String::new();
+        for byte in hash.finalize() {
+            // Writing to a String can't fail.
+            let _ = write!(fingerprint, "{byte:02x}");
+        }
         let directory = cache.join(format!(
             "{}-{}",
             module.name(),
@@ -369,7 +370,7 @@ mod tests {
     fn each_module_pins_its_upstream() {
         for module in Module::ALL {
             let pinned = Pinned::read(module, Path::new("/cache")).expect("readable module");
-            assert!(pinned.version.starts_with("v"), "{}", pinned.version);
+            assert!(pinned.version.starts_with('v'), "{}", pinned.version);
             assert_eq!(
                 pinned.directory,
                 Path::new("/cache").join(format!("{}-{}", module.name(), &pinned.version[1..]))

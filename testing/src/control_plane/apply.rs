@@ -116,8 +116,8 @@ pub fn read(path: &Path) -> Result<Vec<Value>, Error> {
     Ok(values)
 }
 
-/// Applies them with strict field validation. Order: (1) CustomResourceDefinitions, until each is
-/// established; (2) Namespaces; (3) the rest as given.
+/// Applies them with strict field validation. Order: (1) definitions of custom resources,
+/// until each is established; (2) namespaces; (3) the rest as given.
 pub async fn apply(client: &Client, mut values: Vec<Value>) -> Result<Vec<DynamicObject>, Error> {
     let rank = |value: &Value| match value["kind"].as_str() {
         Some("CustomResourceDefinition") => 0,
