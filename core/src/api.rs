@@ -1,5 +1,8 @@
 //! The three kinds of the API, as types with their schema and CEL rules. No behaviour beyond defaults.
 
+// Two printer columns may well have one type: the lint takes their attributes for a repetition.
+#![allow(clippy::duplicated_attributes)]
+
 pub mod latency_check;
 pub mod realtime_node;
 pub mod realtime_profile;
