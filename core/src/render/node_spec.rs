@@ -1,0 +1,51 @@
+//! What each node of the pool shall be: the spec of its RealtimeNode. The same for all nodes of a profile.
+
+use crate::api::realtime_node::{
+    NodeCpuSpec, NodeKernelSpec, NodeLatencySpec, NodePodBudgetSpec, RealtimeNodeSpec,
+};
+use crate::api::realtime_profile::KernelProvider;
+use crate::cpu_set::CpuSet;
+use crate::validate::ValidProfile;
+
+pub(super) fn node_spec(profile: &ValidProfile, arguments: &[String]) -> RealtimeNodeSpec {
+    let by_machine_config_operator = profile.kernel.by_machine_config_operator;
+    RealtimeNodeSpec {
+        profile: profile.name.clone(),
+        kernel: Some(NodeKernelSpec {
+            realtime: profile.kernel.realtime,
+            provider: if by_machine_config_operator {
+                KernelProvider::MachineConfigOperator
+            } else {
+                KernelProvider::NodeDaemon
+            },
+            packages: profile
+                .kernel
+                .packages
+                .clone()
+                .filter(|_| !by_machine_config_operator),
+            arguments: arguments.to_vec(),
+        }),
+        cpu: profile.cpus.as_ref().map(|cpus| NodeCpuSpec {
+            reserved: cpus.reserved.to_string(),
+            isolated: cpus.isolated.to_string(),
+            offlined: list(&cpus.offlined),
+            shared: list(&cpus.shared),
+            isolation: cpus.isolation,
+            smt: profile.smt,
+            power: profile.power,
+            balance_interrupts_on_isolated: profile.balance_interrupts_on_isolated,
+        }),
+        pod_budget: profile.pod_budget.as_ref().map(|budget| NodePodBudgetSpec {
+            capacity_microseconds: budget.capacity_microseconds,
+            max_per_container_microseconds: budget.max_per_container_microseconds,
+            namespace_selector: budget.namespace_selector.clone(),
+        }),
+        latency: profile
+            .max_latency_microseconds
+            .map(|max_microseconds| NodeLatencySpec { max_microseconds }),
+    }
+}
+
+fn list(cpus: &CpuSet) -> Option<String> {
+    (!cpus.is_empty()).then(|| cpus.to_string())
+}
