@@ -1,6 +1,7 @@
 //! What the cluster holds that can change an answer: the input of every decision besides the profile itself.
 
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use crate::api::{RealtimeNode, RealtimeProfile};
 use crate::openshift::{
@@ -34,7 +35,72 @@ pub struct Served {
     pub machine_config_nodes: bool,
 }
 
+/// The definitions from which [`Served::of`] reads what is served.
+pub const FOREIGN_CRDS: [&str; 6] = [
+    MACHINE_CONFIGS,
+    MACHINE_CONFIG_POOLS,
+    KUBELET_CONFIGS,
+    MACHINE_CONFIG_NODES,
+    PERFORMANCE_PROFILES,
+    TUNEDS,
+];
+const MACHINE_CONFIGS: &str = "machineconfigs.machineconfiguration.openshift.io";
+const MACHINE_CONFIG_POOLS: &str = "machineconfigpools.machineconfiguration.openshift.io";
+const KUBELET_CONFIGS: &str = "kubeletconfigs.machineconfiguration.openshift.io";
+const MACHINE_CONFIG_NODES: &str = "machineconfignodes.machineconfiguration.openshift.io";
+const PERFORMANCE_PROFILES: &str = "performanceprofiles.performance.openshift.io";
+const TUNEDS: &str = "tuneds.tuned.openshift.io";
+
+impl Dialect {
+    /// What a MachineConfig definition's served `v1` offers. A field that the schema lacks would be
+    /// pruned without a word, so only the schema can say.
+    pub fn of(machine_configs: &CustomResourceDefinition) -> Self {
+        let has = |field: &str| {
+            machine_configs
+                .spec
+                .versions
+                .iter()
+                .filter(|version| version.served && version.name == "v1")
+                .filter_map(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref())
+                .filter_map(|schema| schema.properties.as_ref()?.get("spec"))
+                .filter_map(|spec| spec.properties.as_ref())
+                .any(|properties| properties.contains_key(field))
+        };
+        if has("kernelType") {
+            Self::KernelType
+        } else if has("realtime") {
+            Self::Realtime
+        } else {
+            Self::None
+        }
+    }
+}
+
 impl Served {
+    /// What these definitions serve; others among them don't matter.
+    pub fn of(definitions: &[CustomResourceDefinition]) -> Self {
+        let find = |name: &str, version: &str| {
+            definitions.iter().find(|definition| {
+                definition.metadata.name.as_deref() == Some(name)
+                    && definition
+                        .spec
+                        .versions
+                        .iter()
+                        .any(|candidate| candidate.served && candidate.name == version)
+            })
+        };
+        let machine_configs = find(MACHINE_CONFIGS, "v1").filter(|_| {
+            find(MACHINE_CONFIG_POOLS, "v1").is_some() && find(KUBELET_CONFIGS, "v1").is_some()
+        });
+        Self {
+            dialect: machine_configs.map_or(Dialect::None, Dialect::of),
+            machine_configs: machine_configs.is_some(),
+            tuned: find(TUNEDS, "v1").is_some(),
+            performance_profiles: find(PERFORMANCE_PROFILES, "v2").is_some(),
+            machine_config_nodes: find(MACHINE_CONFIG_NODES, "v1").is_some(),
+        }
+    }
+
     /// A whole OpenShift with this dialect: what offline rendering assumes.
     pub fn openshift(dialect: Dialect) -> Self {
         Self {
