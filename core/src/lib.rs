@@ -5,15 +5,18 @@
 
 pub mod api;
 pub mod cluster;
+pub mod conditions;
 pub mod cpu_set;
 pub mod facts;
 pub mod merge;
+pub mod input;
 pub mod names;
 pub mod openshift;
 pub mod pools;
 pub mod problem;
 pub mod quantity;
 pub mod render;
+pub mod rollout;
 pub mod selector;
 pub mod validate;
 pub mod yaml;

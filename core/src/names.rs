@@ -20,6 +20,9 @@ pub const ANNOTATION_CONTENT_HASH: &str = "realtime.openshift.io/content-hash";
 pub const ANNOTATION_PAUSED_FOR: &str = "realtime.openshift.io/paused-for";
 /// On a pool that we created (and only then may delete): the profile that created it.
 pub const ANNOTATION_CREATED_BY: &str = "realtime.openshift.io/created-by";
+/// On a pool to which nodes go back because their profile is deleted: that profile. It is there to make the Machine
+/// Config Operator look at the pool, and goes when the nodes have come.
+pub const ANNOTATION_NODES_FROM: &str = "realtime.openshift.io/nodes-coming-from";
 /// The finalizer on a `RealtimeProfile`.
 pub const FINALIZER: &str = "realtime.openshift.io/cleanup";
 

@@ -1,0 +1,260 @@
+//! Every condition type and reason that the product writes, and how conditions are compared and carried on.
+//! No sentence and no decision: those are `status`'s.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::realtime_profile::RealtimeProfileStatus;
+
+/// The profile can be rendered; otherwise all its problems are in the message.
+pub const VALID: &str = "Valid";
+/// Every node is what the profile says, by the node's own word.
+pub const AVAILABLE: &str = "Available";
+/// Something is under way.
+pub const PROGRESSING: &str = "Progressing";
+/// Something is wrong that does not heal by waiting.
+pub const DEGRADED: &str = "Degraded";
+/// The cluster may be upgraded as far as this profile is concerned.
+pub const UPGRADEABLE: &str = "Upgradeable";
+/// The nodes' last latency checks stayed under the limit.
+pub const LATENCY_VERIFIED: &str = "LatencyVerified";
+
+/// The order in which a profile's conditions are listed.
+pub const PROFILE_CONDITIONS: [&str; 6] = [
+    VALID,
+    AVAILABLE,
+    PROGRESSING,
+    DEGRADED,
+    UPGRADEABLE,
+    LATENCY_VERIFIED,
+];
+
+/// Reasons, one a state that a user can meet. Reasons are API: never renamed within a version.
+pub mod reason {
+    /// Every node is at the target and says so itself.
+    pub const UPDATED: &str = "Updated";
+    /// No rule is broken.
+    pub const AS_EXPECTED: &str = "AsExpected";
+    /// The profile has errors.
+    pub const INVALID: &str = "Invalid";
+    /// The object can't be read as a profile at all.
+    pub const UNREADABLE: &str = "Unreadable";
+    /// The pool has no nodes yet.
+    pub const NO_NODES: &str = "NoNodes";
+    /// Objects are being written.
+    pub const WRITING_OBJECTS: &str = "WritingObjects";
+    /// The pool does not exist.
+    pub const POOL_MISSING: &str = "PoolMissing";
+    /// The KubeletConfig was not looked at yet.
+    pub const WAITING_FOR_KUBELET_CONFIG: &str = "WaitingForKubeletConfig";
+    /// The pool's target does not hold what was written yet.
+    pub const WAITING_FOR_RENDER: &str = "WaitingForRender";
+    /// Nodes are on their way to the target.
+    pub const ROLLING_OUT: &str = "RollingOut";
+    /// Nodes run the right configuration but have not proved their kernel yet.
+    pub const VERIFYING: &str = "Verifying";
+    /// The profile is being deleted.
+    pub const DELETING: &str = "Deleting";
+    /// Nodes are on their way back to their former pool.
+    pub const NODES_LEAVING: &str = "NodesLeaving";
+    /// `rollout.pause` is true: nothing is written.
+    pub const ROLLOUT_PAUSED: &str = "RolloutPaused";
+    /// Somebody else paused the pool.
+    pub const PAUSED_BY_ADMIN: &str = "PausedByAdmin";
+    /// A cordoned node, nothing else, holds the pool up.
+    pub const CORDONED_NODE: &str = "CordonedNode";
+    /// A KubeletConfig of the pool was refused: the pool renders nothing.
+    pub const KUBELET_CONFIG_REFUSED: &str = "KubeletConfigRefused";
+    /// Another KubeletConfig selects the pool and replaces ours as a whole.
+    pub const FOREIGN_KUBELET_CONFIG: &str = "ForeignKubeletConfig";
+    /// The pool can't be rendered.
+    pub const RENDER_DEGRADED: &str = "RenderDegraded";
+    /// A node failed, and holds up the others.
+    pub const NODE_DEGRADED: &str = "NodeDegraded";
+    /// A node is in two custom pools and so in none.
+    pub const NODE_IN_TWO_POOLS: &str = "NodeInTwoPools";
+    /// A PerformanceProfile shapes the same pool.
+    pub const PERFORMANCE_PROFILE: &str = "PerformanceProfileOnPool";
+    /// Another MachineConfig asks for the real-time kernel, and it can't be turned off.
+    pub const REALTIME_INHERITED: &str = "RealtimeInherited";
+    /// The pool says Updated, and a stock kernel runs.
+    pub const STOCK_KERNEL_RUNS: &str = "StockKernelRuns";
+    /// No MachineConfig of this cluster can select a kernel: it is the node daemon's.
+    pub const KERNEL_BY_NODE_DAEMON: &str = "KernelByNodeDaemon";
+    /// The API server refused a write.
+    pub const WRITE_FAILED: &str = "WriteFailed";
+    /// A rollout is under way: an upgrade now would mean further reboots.
+    pub const ROLLOUT_IN_PROGRESS: &str = "RolloutInProgress";
+    /// No latency gate is set.
+    pub const NO_LATENCY_GATE: &str = "NoLatencyGate";
+    /// Not every node has a check yet.
+    pub const LATENCY_UNKNOWN: &str = "NotMeasured";
+    /// A node's last check was not under the limit.
+    pub const LATENCY_EXCEEDED: &str = "LimitExceeded";
+    /// Every node's last check was under the limit.
+    pub const WITHIN_LIMIT: &str = "WithinLimit";
+}
+
+/// Longest message that a condition may have by the API conventions.
+const MESSAGE_LIMIT: usize = 32_768;
+
+/// A condition without its time: what is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Its type.
+    pub type_: &'static str,
+    /// True, False or, as `None`, Unknown.
+    pub status: Option<bool>,
+    /// Why, in one word.
+    pub reason: &'static str,
+    /// Why, and what to do, in words.
+    pub message: String,
+}
+
+impl Decided {
+    /// A condition.
+    pub fn new(
+        type_: &'static str,
+        status: Option<bool>,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            type_,
+            status,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// With its times: the transition's is the previous one's as long as the status stays.
+    pub fn timed(self, previous: &[Condition], generation: Option<i64>, now: &Time) -> Condition {
+        let status = match self.status {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        let since = previous
+            .iter()
+            .find(|before| before.type_ == self.type_ && before.status == status)
+            .map_or_else(|| now.clone(), |before| before.last_transition_time.clone());
+        Condition {
+            type_: self.type_.to_owned(),
+            status: status.to_owned(),
+            reason: self.reason.to_owned(),
+            message: bounded(self.message),
+            observed_generation: generation,
+            last_transition_time: since,
+        }
+    }
+}
+
+fn bounded(mut message: String) -> String {
+    if message.len() > MESSAGE_LIMIT {
+        let mut end = MESSAGE_LIMIT - '…'.len_utf8();
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+/// The condition of a type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+}
+
+/// Whether two statuses say the same, times aside. Only a difference is worth a write.
+pub fn same_status(left: &RealtimeProfileStatus, right: &RealtimeProfileStatus) -> bool {
+    without_times(left) == without_times(right)
+}
+
+fn without_times(status: &RealtimeProfileStatus) -> RealtimeProfileStatus {
+    let mut status = status.clone();
+    let epoch = Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+    for condition in &mut status.conditions {
+        condition.last_transition_time = epoch.clone();
+    }
+    status
+}
+
+/// The conditions whose status or reason changed: each deserves an Event.
+pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
+    after
+        .iter()
+        .filter(|now| {
+            find(before, &now.type_)
+                .is_none_or(|then| then.status != now.status || then.reason != now.reason)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Time {
+        Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap())
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status() {
+        let first = Decided::new(AVAILABLE, Some(false), reason::ROLLING_OUT, "one")
+            .timed(&[], Some(1), &at(10));
+        let same = Decided::new(AVAILABLE, Some(false), reason::VERIFYING, "two").timed(
+            std::slice::from_ref(&first),
+            Some(1),
+            &at(20),
+        );
+        assert_eq!(same.last_transition_time, at(10));
+        let other = Decided::new(AVAILABLE, Some(true), reason::UPDATED, "three").timed(
+            &[same],
+            Some(1),
+            &at(30),
+        );
+        assert_eq!(other.last_transition_time, at(30));
+    }
+
+    #[test]
+    fn statuses_are_compared_without_their_times() {
+        let status = |seconds, message: &str| RealtimeProfileStatus {
+            conditions: vec![
+                Decided::new(AVAILABLE, Some(true), reason::UPDATED, message).timed(
+                    &[],
+                    None,
+                    &at(seconds),
+                ),
+            ],
+            ..Default::default()
+        };
+        assert!(same_status(&status(1, "a"), &status(2, "a")));
+        assert!(!same_status(&status(1, "a"), &status(1, "b")));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let condition =
+            Decided::new(VALID, Some(false), reason::INVALID, "ä".repeat(MESSAGE_LIMIT)).timed(
+                &[],
+                None,
+                &at(1),
+            );
+        assert!(condition.message.len() <= MESSAGE_LIMIT);
+        assert!(condition.message.ends_with('…'));
+    }
+
+    #[test]
+    fn only_a_new_status_or_reason_is_a_transition() {
+        let before = vec![
+            Decided::new(AVAILABLE, Some(true), reason::UPDATED, "a").timed(&[], None, &at(1)),
+        ];
+        let same = vec![
+            Decided::new(AVAILABLE, Some(true), reason::UPDATED, "b").timed(&[], None, &at(2)),
+        ];
+        assert!(transitions(&before, &same).is_empty());
+        assert_eq!(transitions(&[], &same).len(), 1);
+    }
+}

@@ -1,0 +1,291 @@
+//! Taking down what a profile made: when it is deleted, and when it moves to another pool. Never touches a pool's
+//! pause that is an admin's, and never deletes a pool that we did not create.
+//!
+//! A pool of ours: first it lets its nodes go (they get the configuration of the pool they fall back to, one reboot,
+//! as when their label is removed), while its rendered configurations still exist, because a node whose current
+//! configuration is gone degrades. Only then its objects and the pool itself are deleted.
+//! A pool that stays: paused by us, objects deleted, unpaused when the target no longer holds them: one reboot.
+
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use kube::ResourceExt;
+
+use super::{Kind, Observed, Pause, Step, Wait, hold, is_going, landing, nodes, object_of, pause_of, unpause};
+use crate::names;
+use crate::openshift::MachineConfigPool;
+use crate::pools::{Membership, membership};
+
+/// A selector that takes no node: nothing carries our owner label as a node. (An empty selector would not do: some
+/// readers take it for "all".)
+pub fn no_node() -> LabelSelector {
+    LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: names::LABEL_PROFILE.to_owned(),
+            operator: "In".to_owned(),
+            values: Some(vec!["no-node".to_owned()]),
+        }]),
+        match_labels: None,
+    }
+}
+
+/// Whether the pool lets no node in any more.
+fn is_emptied(pool: &MachineConfigPool) -> bool {
+    pool.spec.node_selector.as_ref() == Some(&no_node())
+}
+
+fn created_by_us(pool: &MachineConfigPool, profile: &str) -> bool {
+    pool.annotations()
+        .get(names::ANNOTATION_CREATED_BY)
+        .is_some_and(|by| by == profile)
+}
+
+/// Whether we left anything on a pool that isn't ours.
+fn marked(pool: &MachineConfigPool, profile: &str) -> bool {
+    pool.labels()
+        .get(names::LABEL_PROFILE)
+        .is_some_and(|of| of == profile)
+        || pool
+            .annotations()
+            .get(names::ANNOTATION_PAUSED_FOR)
+            .is_some_and(|by| by == profile)
+}
+
+/// Nodes whose current or desired configuration is one of the pool's.
+fn nodes_with_configuration_of<'a>(observed: &Observed<'a>, pool: &str) -> Vec<&'a Node> {
+    let uses = |node: &&Node, which: &str| {
+        node.annotations()
+            .get(&format!("{}{which}", names::MCO_ANNOTATION_PREFIX))
+            .is_some_and(|name| is_rendered_for(name, pool))
+    };
+    observed
+        .cluster
+        .nodes
+        .iter()
+        .filter(|node| uses(node, "currentConfig") || uses(node, "desiredConfig"))
+        .collect()
+}
+
+/// `rendered-<pool>-<32 hex digits>`, and no other pool's whose name begins the same.
+pub fn is_rendered_for(name: &str, pool: &str) -> bool {
+    name.strip_prefix("rendered-")
+        .and_then(|rest| rest.strip_prefix(pool))
+        .and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|hash| !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Empties a pool of ours and waits for its nodes. True: no node has a configuration of it any more.
+fn empty(observed: &Observed<'_>, pool: &MachineConfigPool, steps: &mut Vec<Step>) -> bool {
+    let name = pool.name_any();
+    if !is_emptied(pool) {
+        steps.push(Step::EmptyPool {
+            pool: name.clone(),
+            resource_version: pool.resource_version().unwrap_or_default(),
+        });
+    }
+    let leaving = nodes_with_configuration_of(observed, &name);
+    if leaving.is_empty() {
+        return is_emptied(pool);
+    }
+    if is_emptied(pool) {
+        nudge(observed, &name, &leaving, steps);
+    }
+    steps.push(Step::Wait(Wait::NodesLeaving {
+        pool: name,
+        nodes: leaving.iter().map(|node| node.name_any()).collect(),
+    }));
+    false
+}
+
+fn nudge(observed: &Observed<'_>, leaving: &str, nodes: &[&Node], steps: &mut Vec<Step>) {
+    let profile = observed.profile.name_any();
+    let mut to: Vec<String> = nodes
+        .iter()
+        .filter(|node| {
+            node.annotations()
+                .get(&format!("{}desiredConfig", names::MCO_ANNOTATION_PREFIX))
+                .is_some_and(|name| is_rendered_for(name, leaving))
+        })
+        .filter_map(|node| match membership(node.labels(), &observed.cluster.pools) {
+            Membership::One(pool)
+                if pool.annotations().get(names::ANNOTATION_NODES_FROM) != Some(&profile) =>
+            {
+                Some(pool.name_any())
+            }
+            _ => None,
+        })
+        .collect();
+    to.sort();
+    to.dedup();
+    steps.extend(to.into_iter().map(|pool| Step::Nudge {
+        pool,
+        leaving: leaving.to_owned(),
+    }));
+}
+
+fn clear_nudges(observed: &Observed<'_>, steps: &mut Vec<Step>) {
+    let profile = observed.profile.name_any();
+    for pool in &observed.cluster.pools {
+        if pool.annotations().get(names::ANNOTATION_NODES_FROM) == Some(&profile) {
+            steps.push(Step::ClearNudge {
+                pool: pool.name_any(),
+            });
+        }
+    }
+}
+
+/// Pools that the profile shaped before it named another one. `moving`: its objects are about to change.
+pub(super) fn former_pools(observed: &Observed<'_>, wanted: &str, moving: bool) -> Vec<Step> {
+    let profile = observed.profile.name_any();
+    let mut steps = Vec::new();
+    let mut leaving = false;
+    for pool in &observed.cluster.pools {
+        let name = pool.name_any();
+        if name == wanted || pool.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        if created_by_us(pool, &profile) {
+            if empty(observed, pool, &mut steps) {
+                steps.push(Step::Delete {
+                    kind: Kind::MachineConfigPool,
+                    name,
+                });
+            } else {
+                leaving = true;
+            }
+        } else if marked(pool, &profile) {
+            let pause = pause_of(pool, &profile);
+            if moving {
+                steps.push(hold(pool, pause));
+            } else if let Some(wait) = landing::without_ours(observed.cluster, pool)
+                && pause != Pause::Others
+            {
+                steps.push(Step::Wait(wait));
+            } else if matches!(pause, Pause::Ours | Pause::Stale) {
+                steps.push(unpause(pool));
+            } else {
+                steps.push(Step::ReleasePool { pool: name });
+            }
+        }
+    }
+    if !leaving {
+        clear_nudges(observed, &mut steps);
+    }
+    steps
+}
+
+/// The way down of a deleted profile, ending with the finalizer.
+pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
+    if !super::has_finalizer(observed.profile) {
+        return Vec::new();
+    }
+    let profile = observed.profile.name_any();
+    let live = observed.live;
+    let (created, kept): (Vec<&MachineConfigPool>, Vec<&MachineConfigPool>) = observed
+        .cluster
+        .pools
+        .iter()
+        .filter(|pool| created_by_us(pool, &profile) || marked(pool, &profile))
+        .partition(|pool| created_by_us(pool, &profile));
+    let mut steps = nodes::steps(observed, None);
+
+    // 1. Pools of ours let their nodes go.
+    let mut left = true;
+    for pool in &created {
+        if pool.metadata.deletion_timestamp.is_none() {
+            left &= empty(observed, pool, &mut steps);
+        }
+    }
+    if !left {
+        return steps;
+    }
+    clear_nudges(observed, &mut steps);
+
+    // 2. What the pools render, while the pools that stay are paused.
+    let renders = [
+        (Kind::KubeletConfig, &live.kubelet_config),
+        (Kind::MachineConfig, &live.machine_config),
+    ];
+    let mut rendered: Vec<Step> = renders
+        .into_iter()
+        .filter_map(|(kind, live)| removal_of(kind, live.as_ref(), &profile))
+        .collect();
+    rendered.extend(live.others.iter().filter_map(|(kind, name)| {
+        matches!(kind, Kind::KubeletConfig | Kind::MachineConfig).then(|| Step::Delete {
+            kind: *kind,
+            name: name.clone(),
+        })
+    }));
+    if rendered.iter().any(Step::writes) {
+        for pool in &kept {
+            steps.push(hold(pool, pause_of(pool, &profile)));
+        }
+    }
+    let mut done = rendered.is_empty();
+    steps.extend(rendered);
+
+    // 3. Pools that stay: unpaused when the target no longer holds what was ours.
+    if done {
+        for pool in &kept {
+            let pause = pause_of(pool, &profile);
+            let wait = landing::without_ours(observed.cluster, pool);
+            match (pause, wait) {
+                (Pause::Others | Pause::No, _) => {
+                    steps.push(Step::ReleasePool {
+                        pool: pool.name_any(),
+                    });
+                }
+                (Pause::Ours | Pause::Stale, None) => steps.push(unpause(pool)),
+                (Pause::Ours | Pause::Stale, Some(wait)) => steps.push(Step::Wait(wait)),
+            }
+            done = false;
+        }
+    }
+
+    // 4. What acts at once goes with the configuration that it belonged to.
+    let holding = steps
+        .iter()
+        .any(|step| matches!(step, Step::Wait(Wait::Target(_))));
+    if !holding {
+        steps.extend(removal_of(Kind::Tuned, live.tuned.as_ref(), &profile));
+    }
+    steps.extend(removal_of(
+        Kind::RuntimeClass,
+        live.runtime_class.as_ref(),
+        &profile,
+    ));
+    steps.extend(live.others.iter().filter_map(|(kind, name)| {
+        matches!(kind, Kind::Tuned | Kind::RuntimeClass).then(|| Step::Delete {
+            kind: *kind,
+            name: name.clone(),
+        })
+    }));
+
+    // 5. Our pools, and the end.
+    for pool in &created {
+        done = false;
+        let name = pool.name_any();
+        if pool.metadata.deletion_timestamp.is_some() {
+            steps.push(Step::Wait(Wait::Gone(Kind::MachineConfigPool, name)));
+        } else if live.kubelet_config.is_none() && live.machine_config.is_none() {
+            steps.push(Step::Delete {
+                kind: Kind::MachineConfigPool,
+                name,
+            });
+        }
+    }
+    if done && steps.is_empty() {
+        steps.push(Step::ReleaseFinalizer);
+    }
+    steps
+}
+
+fn removal_of(kind: Kind, live: Option<&serde_json::Value>, profile: &str) -> Option<Step> {
+    let name = object_of(kind, profile);
+    live.map(|live| {
+        if is_going(live) {
+            Step::Wait(Wait::Gone(kind, name))
+        } else {
+            Step::Delete { kind, name }
+        }
+    })
+}
