@@ -21,6 +21,8 @@ pub enum Dialect {
 }
 
 /// Which foreign APIs the cluster serves.
+// Each API is served or not, in any combination: flags, not a state machine.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
     /// How a MachineConfig selects the kernel. `None` also when there are no MachineConfigs.
