@@ -12,6 +12,7 @@ pub mod merge;
 pub mod input;
 pub mod names;
 pub mod openshift;
+pub mod plan;
 pub mod pools;
 pub mod problem;
 pub mod quantity;
