@@ -83,7 +83,10 @@ fn share_of(percent: &str, numa_memory_kib: &BTreeMap<u32, u64>) -> Option<u64> 
     if capacity == 0 {
         return None;
     }
-    let bytes = capacity * u128::from(KI) * thousandths / 100_000;
+    let bytes = capacity
+        .saturating_mul(u128::from(KI))
+        .saturating_mul(thousandths)
+        / 100_000;
     let bytes = u64::try_from(bytes).ok()?;
     Some(bytes / MI * MI)
 }
