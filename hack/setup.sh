@@ -55,7 +55,7 @@ say "installing Debian packages: ${missing[*]}"
 started=$SECONDS
 "${as_root[@]}" apt-get update --quiet=2 >&2
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install --yes --no-install-recommends --quiet=2 "${missing[@]}" >&2
+    apt-get install --yes --no-install-recommends --quiet=2 --option Dpkg::Use-Pty=0 "${missing[@]}" >&2
 if [[ " ${missing[*]} " == *" tuned "* ]] && [ -d /run/systemd/system ]; then
     # Only its program is wanted; the service would tune this machine.
     say "switching off the tuned service, which the package has just enabled"

@@ -49,8 +49,13 @@ programs() {
     cargo run --locked --quiet --package realtime-testing --bin programs
 }
 
-phase 'Debian packages' hack/setup.sh test || exit 1
-phase 'etcd, kube-apiserver, kubectl' programs || exit 1
+for setup in 'Debian packages:hack/setup.sh test' 'etcd, kube-apiserver, kubectl:programs'; do
+    # shellcheck disable=SC2086 # a command and its argument
+    if ! phase "${setup%%:*}" ${setup#*:}; then
+        printf '\nwithout this nothing can be tested\n0 passed, 1 failed, 0 skipped\n'
+        exit 1
+    fi
+done
 check 'format' cargo fmt --all --check
 check 'clippy' cargo clippy --locked --quiet --workspace --all-targets -- --deny warnings
 check 'each crate alone' each_crate_alone
