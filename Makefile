@@ -40,11 +40,7 @@ bench: ## Times and memory, with the numbers to compare them with.
 
 .PHONY: crds
 crds: ## Writes the generated manifests/crds anew.
-	@mkdir -p manifests/crds
-	new=$$(mktemp)
-	trap 'rm -f "$$new"' EXIT
-	$(CARGO) run --locked --quiet --package oc-realtime -- crds >"$$new"
-	install -m 644 "$$new" manifests/crds/realtime.openshift.io.yaml
+	@$(CARGO) run --locked --quiet --package oc-realtime -- crds -o manifests/crds
 
 .PHONY: manifests
 manifests: crds ## All generated manifests.
