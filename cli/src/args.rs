@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use realtime_core::cluster;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -25,6 +26,13 @@ pub struct Args {
 pub enum Command {
     /// Print the three CRDs.
     Crds(CrdsArgs),
+    /// Print the objects that the operator would apply, byte for byte, without a cluster.
+    Render(RenderArgs),
+    /// Tell every problem of every profile at once, without a cluster.
+    Validate(ValidateArgs),
+    /// Print the generated reference of the profile's fields.
+    #[command(hide = true)]
+    Reference,
 }
 
 /// `oc realtime crds`.
@@ -33,4 +41,71 @@ pub struct CrdsArgs {
     /// Write one file a CRD into this directory; `-` prints all of them.
     #[arg(short, long, value_name = "DIR", default_value = "-")]
     pub output: PathBuf,
+}
+
+/// What offline commands read.
+#[derive(Debug, clap::Args)]
+pub struct InputArgs {
+    /// Profiles, and the objects that they depend on as `oc get nodes,mcp -o yaml` prints them; `-` is stdin.
+    /// May be given several times; a file may hold several documents.
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// How the cluster's MachineConfigs select the kernel.
+    #[arg(long, value_enum, default_value_t = Dialect::KernelType)]
+    pub dialect: Dialect,
+}
+
+/// How a MachineConfig selects the kernel.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Dialect {
+    /// `kernelType: realtime` (OpenShift 4.4 to today).
+    #[value(name = "kernelType", alias = "kerneltype")]
+    KernelType,
+    /// `realtime: true` (the first draft of the feature).
+    #[value(name = "realtime")]
+    Realtime,
+    /// Neither: the kernel is the node daemon's.
+    #[value(name = "none")]
+    None,
+}
+
+impl From<Dialect> for cluster::Dialect {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::KernelType => Self::KernelType,
+            Dialect::Realtime => Self::Realtime,
+            Dialect::None => Self::None,
+        }
+    }
+}
+
+/// `oc realtime render`.
+#[derive(Debug, clap::Args)]
+pub struct RenderArgs {
+    /// What to read.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Write one file an object into this directory, all or none; `-` prints them.
+    #[arg(short, long, value_name = "DIR", default_value = "-")]
+    pub output: PathBuf,
+}
+
+/// `oc realtime validate`.
+#[derive(Debug, clap::Args)]
+pub struct ValidateArgs {
+    /// What to read.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// For people, or for scripts.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+/// For people, or for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines.
+    Text,
+    /// One JSON object.
+    Json,
 }

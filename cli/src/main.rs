@@ -1,9 +1,12 @@
 //! `oc-realtime`, run as `oc realtime …` or `kubectl realtime …`. Wires and does nothing else.
 
 mod args;
+mod check;
 mod commands;
 mod exit;
 mod output;
+mod report;
+mod source;
 
 use std::process::ExitCode;
 

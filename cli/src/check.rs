@@ -1,0 +1,62 @@
+//! From what was given to what can be rendered: every profile, every problem. The decisions are core's.
+
+use std::collections::BTreeMap;
+
+use realtime_core::cluster::Cluster;
+use realtime_core::problem::{Problem, Problems};
+use realtime_core::validate::{ValidProfile, validate};
+
+use crate::source::{Given, GivenProfile, Place};
+
+/// One profile, checked.
+pub struct Checked {
+    /// Where it stands.
+    pub place: Place,
+    /// What can be rendered; `None` when any problem is an error.
+    pub valid: Option<ValidProfile>,
+    /// All problems, warnings included.
+    pub problems: Problems,
+}
+
+/// Checks all profiles against each other and everything else that was given.
+pub fn all(given: Given) -> Vec<Checked> {
+    let Given { profiles, cluster } = given;
+    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+    profiles
+        .into_iter()
+        .map(|profile| {
+            let mut checked = one(profile, &cluster);
+            if let Some(name) = &checked.place.name {
+                match seen.get(name) {
+                    Some(first) => {
+                        checked.problems.push(given_twice(name, first));
+                        checked.valid = None;
+                    }
+                    None => drop(seen.insert(name.clone(), checked.place.clone())),
+                }
+            }
+            checked
+        })
+        .collect()
+}
+
+/// Checks one profile against a cluster.
+pub fn one(given: GivenProfile, cluster: &Cluster) -> Checked {
+    let GivenProfile { place, profile } = given;
+    match profile {
+        Ok(profile) => {
+            let validated = validate(&profile, cluster);
+            Checked { place, valid: validated.profile, problems: validated.problems }
+        }
+        Err(problems) => Checked { place, valid: None, problems },
+    }
+}
+
+fn given_twice(name: &str, first: &Place) -> Problem {
+    Problem::error(
+        "metadata.name",
+        name,
+        format!("is given twice, first in {}, document {}", first.file, first.document),
+        "give each profile once",
+    )
+}
