@@ -6,14 +6,18 @@
 //! configuration is gone degrades. Only then its objects and the pool itself are deleted.
 //! A pool that stays: paused by us, objects deleted, unpaused when the target no longer holds them: one reboot.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::ResourceExt;
+use serde_json::Value;
 
 use super::{Kind, Observed, Pause, Step, Wait, hold, is_going, landing, nodes, object_of, pause_of, unpause};
 use crate::names;
 use crate::openshift::MachineConfigPool;
 use crate::pools::{Membership, membership};
+use crate::selector;
 
 /// A selector that takes no node: nothing carries our owner label as a node. (An empty selector would not do: some
 /// readers take it for "all".)
@@ -39,15 +43,41 @@ fn created_by_us(pool: &MachineConfigPool, profile: &str) -> bool {
         .is_some_and(|by| by == profile)
 }
 
-/// Whether we left anything on a pool that isn't ours.
-fn marked(pool: &MachineConfigPool, profile: &str) -> bool {
-    pool.labels()
-        .get(names::LABEL_PROFILE)
-        .is_some_and(|of| of == profile)
-        || pool
-            .annotations()
-            .get(names::ANNOTATION_PAUSED_FOR)
-            .is_some_and(|by| by == profile)
+/// Whether a pool that isn't ours still has something of ours: our pause, or an object that reaches it.
+fn reached(observed: &Observed<'_>, pool: &MachineConfigPool) -> bool {
+    let profile = observed.profile.name_any();
+    let paused = pool
+        .annotations()
+        .get(names::ANNOTATION_PAUSED_FOR)
+        .is_some_and(|by| by == &profile);
+    let machine = observed.live.machine_config.as_ref().is_some_and(|live| {
+        let labels = strings(live.pointer("/metadata/labels"));
+        selector::matches_or_nothing(pool.spec.machine_config_selector.as_ref(), &labels)
+    });
+    let kubelet = observed.live.kubelet_config.as_ref().is_some_and(|live| {
+        let selector = live
+            .pointer("/spec/machineConfigPoolSelector")
+            .and_then(|selector| serde_json::from_value(selector.clone()).ok());
+        selector::matches_or_nothing(selector.as_ref(), pool.labels())
+    });
+    paused || machine || kubelet
+}
+
+fn strings(map: Option<&Value>) -> BTreeMap<String, String> {
+    map.and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// The pool that the profile names.
+fn named_pool(observed: &Observed<'_>) -> String {
+    let spec = &observed.profile.spec;
+    spec.pool
+        .as_ref()
+        .and_then(|pool| pool.name.clone())
+        .unwrap_or_else(|| observed.profile.name_any())
 }
 
 /// Nodes whose current or desired configuration is one of the pool's.
@@ -152,25 +182,41 @@ pub(super) fn former_pools(observed: &Observed<'_>, wanted: &str, moving: bool) 
             } else {
                 leaving = true;
             }
-        } else if marked(pool, &profile) {
-            let pause = pause_of(pool, &profile);
-            if moving {
-                steps.push(hold(pool, pause));
-            } else if let Some(wait) = landing::without_ours(observed.cluster, pool)
-                && pause != Pause::Others
-            {
-                steps.push(Step::Wait(wait));
-            } else if matches!(pause, Pause::Ours | Pause::Stale) {
-                steps.push(unpause(pool));
-            } else {
-                steps.push(Step::ReleasePool { pool: name });
-            }
+        } else if reached(observed, pool) {
+            former_kept(observed, pool, moving, &mut steps);
         }
     }
     if !leaving {
         clear_nudges(observed, &mut steps);
     }
     steps
+}
+
+/// A pool that isn't ours and that the objects leave.
+fn former_kept(
+    observed: &Observed<'_>,
+    pool: &MachineConfigPool,
+    moving: bool,
+    steps: &mut Vec<Step>,
+) {
+    let pause = pause_of(pool, &observed.profile.name_any());
+    let release = Step::ReleasePool {
+        pool: pool.name_any(),
+    };
+    match (pause, moving) {
+        // Nothing rolls out there, whatever leaves; and nothing tells us later that we were there.
+        (Pause::Others, true) => steps.extend([hold(pool, pause), release]),
+        (_, true) => steps.push(hold(pool, pause)),
+        (Pause::Ours | Pause::Stale, false) => {
+            match landing::without_ours(observed.cluster, pool) {
+                // The release comes first: after the unpause nothing would remember it. It changes the
+                // resourceVersion when there was a label, and then the unpause comes in the next round.
+                None => steps.extend([release, unpause(pool)]),
+                Some(wait) => steps.push(Step::Wait(wait)),
+            }
+        }
+        (Pause::No | Pause::Others, false) => {}
+    }
 }
 
 /// The way down of a deleted profile, ending with the finalizer.
@@ -184,7 +230,11 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
         .cluster
         .pools
         .iter()
-        .filter(|pool| created_by_us(pool, &profile) || marked(pool, &profile))
+        .filter(|pool| {
+            created_by_us(pool, &profile)
+                || reached(observed, pool)
+                || pool.name_any() == named_pool(observed)
+        })
         .partition(|pool| created_by_us(pool, &profile));
     let mut steps = nodes::steps(observed, None);
 
@@ -226,18 +276,9 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
     // 3. Pools that stay: unpaused when the target no longer holds what was ours.
     if done {
         for pool in &kept {
-            let pause = pause_of(pool, &profile);
-            let wait = landing::without_ours(observed.cluster, pool);
-            match (pause, wait) {
-                (Pause::Others | Pause::No, _) => {
-                    steps.push(Step::ReleasePool {
-                        pool: pool.name_any(),
-                    });
-                }
-                (Pause::Ours | Pause::Stale, None) => steps.push(unpause(pool)),
-                (Pause::Ours | Pause::Stale, Some(wait)) => steps.push(Step::Wait(wait)),
+            if matches!(pause_of(pool, &profile), Pause::Ours | Pause::Stale) {
+                former_kept(observed, pool, false, &mut steps);
             }
-            done = false;
         }
     }
 
@@ -274,6 +315,9 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
         }
     }
     if done && steps.is_empty() {
+        steps.extend(kept.iter().map(|pool| Step::ReleasePool {
+            pool: pool.name_any(),
+        }));
         steps.push(Step::ReleaseFinalizer);
     }
     steps

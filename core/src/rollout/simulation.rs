@@ -27,6 +27,7 @@ const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
 pub(super) fn profile() -> RealtimeProfile {
     let mut profile = RealtimeProfile::new(PROFILE, Default::default());
     profile.metadata.generation = Some(1);
+    profile.spec.pool = Some(crate::api::realtime_profile::PoolSpec { name: Some(POOL.into()), ..Default::default() });
     profile
 }
 
@@ -123,7 +124,7 @@ pub(super) fn rendered(valid: &ValidProfile, version: u32) -> Rendered {
         pool_object(true)
     } else {
         let mut pool = MachineConfigPool::new(POOL, MachineConfigPoolSpec::default());
-        pool.metadata = meta(POOL, labels(&names::pool_label(POOL), ""));
+        pool.metadata.labels = Some(labels(&names::pool_label(POOL), ""));
         pool
     };
     let mut kubelet = KubeletConfig::new(&names::object_name(PROFILE), KubeletConfigSpec::default());
@@ -209,7 +210,11 @@ impl World {
             match_expressions: None,
         });
         let mut world = Self {
-            pool: (!ours).then(|| pool_object(false)),
+            pool: (!ours).then(|| {
+                let mut pool = pool_object(false);
+                pool.metadata.labels = None;
+                pool
+            }),
             kubelet_config: None,
             machine_config: None,
             rollout_pause: false,
@@ -284,7 +289,7 @@ impl World {
     pub(super) fn is_clean(&self) -> bool {
         let marks = self.pool.as_ref().is_none_or(|pool| {
             pool.spec.paused != Some(true)
-                && !pool.labels().contains_key(names::LABEL_PROFILE)
+                && !pool.labels().contains_key("added")
                 && !pool.annotations().contains_key(names::ANNOTATION_PAUSED_FOR)
         });
         marks
@@ -406,6 +411,7 @@ impl World {
                 let wanted = self.wanted.pool.clone().unwrap();
                 if let Some(pool) = &mut self.pool {
                     pool.labels_mut().extend(wanted.metadata.labels.unwrap_or_default());
+                    pool.labels_mut().insert("added".into(), String::new());
                     if let Some(selector) = wanted.spec.node_selector {
                         pool.spec.node_selector = Some(selector);
                     }
@@ -469,8 +475,10 @@ impl World {
                 self.worker.annotations_mut().remove(names::ANNOTATION_NODES_FROM);
             }
             Step::ReleasePool { .. } => {
-                if let Some(pool) = &mut self.pool {
-                    pool.labels_mut().remove(names::LABEL_PROFILE);
+                // A server-side apply that takes a label away writes once; the second one changes nothing.
+                if let Some(pool) = &mut self.pool
+                    && pool.labels_mut().remove("added").is_some()
+                {
                     self.touch();
                 }
             }
