@@ -4,7 +4,9 @@
 
 pub mod control_plane;
 pub mod openshift_crds;
+pub mod pool_standin;
 pub mod programs;
+pub mod sandbox;
 pub mod skip;
 
 pub use skip::skip;
