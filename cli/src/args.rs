@@ -30,6 +30,8 @@ pub enum Command {
     Render(RenderArgs),
     /// Tell every problem of every profile at once, without a cluster.
     Validate(ValidateArgs),
+    /// Tell what applying the profiles would change on a cluster: objects, reboots, conflicts. Changes nothing.
+    Plan(PlanArgs),
     /// Print the generated reference of the profile's fields.
     #[command(hide = true)]
     Reference,
@@ -108,4 +110,32 @@ pub enum Format {
     Text,
     /// One JSON object.
     Json,
+}
+
+/// Which cluster.
+#[derive(Debug, clap::Args)]
+pub struct ClusterArgs {
+    /// The kubeconfig. Default: as `oc`, KUBECONFIG or ~/.kube/config.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it. Default: its current one.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+/// `oc realtime plan`.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// Profiles; `-` is stdin. May be given several times; a file may hold several documents.
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// For people, or for scripts.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    /// Without the diff of each object.
+    #[arg(long)]
+    pub brief: bool,
 }

@@ -1,6 +1,7 @@
 //! One file a command; this one only chooses.
 
 mod crds;
+mod plan;
 mod reference;
 mod render;
 mod validate;
@@ -14,6 +15,17 @@ pub enum CommandError {
     /// The input.
     #[error(transparent)]
     Source(#[from] crate::source::SourceErrors),
+    /// The cluster.
+    #[error(transparent)]
+    Client(crate::client::ClientError),
+    /// OpenShift would refuse.
+    #[error("the Machine Config Operator would refuse to render pool {pool}: {source}")]
+    Merge {
+        /// The pool.
+        pool: String,
+        /// Why.
+        source: realtime_core::merge::MergeError,
+    },
     /// The output.
     #[error(transparent)]
     Output(#[from] crate::output::OutputError),
@@ -28,6 +40,7 @@ pub fn run(command: Command) -> Result<Exit, CommandError> {
         Command::Crds(args) => crds::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Reference => reference::run(),
     }
 }

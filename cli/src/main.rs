@@ -2,11 +2,14 @@
 
 mod args;
 mod check;
+mod client;
 mod commands;
 mod exit;
 mod output;
 mod report;
+mod snapshot;
 mod source;
+mod terminal;
 
 use std::process::ExitCode;
 

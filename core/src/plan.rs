@@ -12,6 +12,7 @@ mod tests;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::api::RealtimeProfile;
 use crate::cluster::Cluster;
 use crate::merge::MergeError;
 use crate::problem::{Problem, Problems};
@@ -25,13 +26,15 @@ pub use pool::{ArgumentChanges, PoolOutcome};
 /// What a plan is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The profile.
+    /// The profile as it was given.
+    pub given: &'a RealtimeProfile,
+    /// The profile, validated against the cluster.
     pub profile: &'a ValidProfile,
     /// What it becomes.
     pub rendered: &'a Rendered,
     /// The cluster.
     pub cluster: &'a Cluster,
-    /// The objects that carry our names or our owner label, whole, as the API server holds them.
+    /// The profile itself and the objects that carry our names or our owner label, whole, as the API server holds them.
     pub live: &'a [Value],
     /// What validation warned of.
     pub warnings: &'a Problems,

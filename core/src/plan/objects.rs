@@ -75,10 +75,9 @@ const HASH_ANNOTATION: &str = crate::names::ANNOTATION_CONTENT_HASH;
 
 /// Changes in the order in which they are done, and what stays.
 pub fn compare(wanted: &Wanted<'_>) -> (Vec<ObjectChange>, Vec<ObjectId>) {
-    let objects: Vec<Value> = wanted
-        .rendered
-        .objects()
+    let objects: Vec<Value> = profile(wanted)
         .into_iter()
+        .chain(wanted.rendered.objects())
         .map(|mut object| {
             for pointer in TRANSIENT {
                 remove(&mut object, pointer);
@@ -107,6 +106,13 @@ pub fn compare(wanted: &Wanted<'_>) -> (Vec<ObjectChange>, Vec<ObjectId>) {
     }
     changes.extend(deletions(wanted, &objects));
     (changes, unchanged)
+}
+
+/// The profile itself, as it would be applied: without what only an API server writes.
+fn profile(wanted: &Wanted<'_>) -> Option<Value> {
+    let mut object = without_bookkeeping(&serde_json::to_value(wanted.given).ok()?);
+    remove(&mut object, "/metadata/finalizers");
+    Some(object)
 }
 
 fn deletions(wanted: &Wanted<'_>, objects: &[Value]) -> Vec<ObjectChange> {
