@@ -264,6 +264,34 @@ impl ControlPlane {
         client(&self.kubeconfig_for(namespace, service_account).await?).await
     }
 
+    /// Runs a further program beside the control plane: it ends with the control plane, whatever
+    /// becomes of this process. Its name is a shell variable's (lower-case letters and `_`); what it
+    /// prints is in the file that is returned.
+    pub fn run_program(
+        &self,
+        name: &str,
+        executable: &Path,
+        arguments: &[String],
+    ) -> Result<PathBuf, Error> {
+        self.supervisor.start_program(name, executable, arguments)?;
+        Ok(self.file(&format!("{name}.log")))
+    }
+
+    /// Whether a program of [`Self::run_program`] runs.
+    pub fn runs(&self, name: &str) -> bool {
+        self.supervisor.is_alive(name)
+    }
+
+    /// The process id of a program of [`Self::run_program`].
+    pub fn program_pid(&self, name: &str) -> Option<u32> {
+        self.supervisor.program_pid(name)
+    }
+
+    /// Kills a program of [`Self::run_program`].
+    pub fn kill_program(&self, name: &str) -> Result<(), Error> {
+        Ok(self.supervisor.stop_program(name)?)
+    }
+
     /// Kills the API server; etcd and all objects stay.
     pub async fn stop_api_server(&self) -> Result<(), Error> {
         let supervisor = Arc::clone(&self.supervisor);

@@ -1,0 +1,145 @@
+//! `make sandbox`: a cluster to try the product on, until Ctrl-C. `DEMO=1` does what a user would do.
+//! Wires and talks; what a sandbox is, is `realtime_testing::sandbox`'s to say.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use realtime_testing::programs::{self, Program};
+use realtime_testing::sandbox::{self, Sandbox};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("the workspace")?;
+    let programs = env::current_exe()?
+        .parent()
+        .context("the folder of the programs")?
+        .to_owned();
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    };
+    tokio::pin!(stop);
+
+    let sandbox = tokio::select! {
+        sandbox = sandbox::start(root, &programs.join("realtime-operator")) => sandbox?,
+        () = &mut stop => return Ok(()),
+    };
+    let shell = Shell::new(&sandbox, root, programs)?;
+    shell.say_how_to_go_on(&sandbox);
+    if env::var_os("DEMO").is_some_and(|demo| !demo.is_empty() && demo != "0") {
+        tokio::select! {
+            demo = demo(&shell, &sandbox) => demo?,
+            () = &mut stop => return finish(sandbox).await,
+        }
+    }
+    eprintln!("\nRunning until Ctrl-C, which leaves nothing behind.");
+    stop.await;
+    finish(sandbox).await
+}
+
+async fn finish(sandbox: Sandbox) -> anyhow::Result<()> {
+    eprintln!("\nending: API server, operator and simulated nodes");
+    let Sandbox { control_plane, .. } = sandbox;
+    Ok(control_plane.shutdown().await?)
+}
+
+/// What a user would do, typed for him.
+async fn demo(shell: &Shell<'_>, sandbox: &Sandbox) -> anyhow::Result<()> {
+    let [first, second, ..] = &sandbox.nodes[..] else {
+        anyhow::bail!("the sandbox has no two nodes");
+    };
+    shell
+        .run("kubectl", &["apply", "-f", "docs/examples/worker-rt.yaml"])
+        .await?;
+    shell
+        .run(
+            "kubectl",
+            &[
+                "label",
+                "node",
+                first,
+                second,
+                "node-role.kubernetes.io/worker-rt=",
+            ],
+        )
+        .await?;
+    shell.run("oc-realtime", &["watch", "worker-rt"]).await?;
+    shell.run("kubectl", &["get", "mcp,rtp"]).await?;
+    shell
+        .run(
+            "kubectl",
+            &[
+                "get",
+                "nodes",
+                "-o",
+                "custom-columns=NODE:.metadata.name,KERNEL:.status.nodeInfo.kernelVersion",
+            ],
+        )
+        .await
+}
+
+/// Types commands.
+struct Shell<'a> {
+    root: &'a Path,
+    programs: PathBuf,
+    kubectl: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl<'a> Shell<'a> {
+    fn new(sandbox: &Sandbox, root: &'a Path, programs: PathBuf) -> anyhow::Result<Self> {
+        Ok(Self {
+            root,
+            programs,
+            kubectl: tokio::task::block_in_place(|| programs::path(Program::Kubectl))?,
+            kubeconfig: sandbox.control_plane.admin_kubeconfig(),
+        })
+    }
+
+    fn say_how_to_go_on(&self, sandbox: &Sandbox) {
+        let folders = [self.kubectl.parent(), Some(self.programs.as_path())];
+        let path: Vec<String> = folders
+            .iter()
+            .flatten()
+            .map(|folder| folder.display().to_string())
+            .collect();
+        println!("\nIn another terminal, in this folder:\n");
+        println!("  export KUBECONFIG={}", self.kubeconfig.display());
+        println!("  export PATH={}:$PATH\n", path.join(":"));
+        println!("  kubectl apply -f docs/examples/worker-rt.yaml");
+        println!("  kubectl label node worker-1 worker-2 node-role.kubernetes.io/worker-rt=");
+        println!("  oc-realtime watch worker-rt");
+        println!("  kubectl get mcp,rtp\n");
+        println!("The operator's log: {}", sandbox.operator_log.display());
+    }
+
+    async fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        println!("\n$ {program} {}", arguments.join(" "));
+        let path = match program {
+            "kubectl" => self.kubectl.clone(),
+            other => self.programs.join(other),
+        };
+        let status = Command::new(&path)
+            .args(arguments)
+            .current_dir(self.root)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .kill_on_drop(true)
+            .status()
+            .await
+            .with_context(|| format!("running {}", path.display()))?;
+        anyhow::ensure!(status.success(), "{program} ended with {status}");
+        Ok(())
+    }
+}
