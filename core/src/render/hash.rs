@@ -44,7 +44,10 @@ mod tests {
     #[test]
     fn known_hash() {
         // printf '{"a":1,"b":[true,null]}' | sha256sum
-        assert_eq!(hash(&json!({"b": [true, null], "a": 1})), "1cc69c7fa23616ca");
+        assert_eq!(
+            hash(&json!({"b": [true, null], "a": 1})),
+            "1cc69c7fa23616ca"
+        );
     }
 
     #[test]

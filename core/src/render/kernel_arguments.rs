@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod document;
+mod emit;
 mod pstate;
 
 pub use catalogue::{CATALOGUE, Entry, Repeat};
@@ -63,13 +64,12 @@ fn without_repetition(arguments: Vec<String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::with_capacity(arguments.len());
     for argument in arguments {
         match repeat(&argument) {
-            Repeat::Positional => {}
             Repeat::Adds if kept.contains(&argument) => continue,
-            Repeat::Adds => {}
             Repeat::Once => {
                 let key = key(&argument);
                 kept.retain(|other| self::key(other) != key);
             }
+            Repeat::Adds | Repeat::Positional => {}
         }
         kept.push(argument);
     }

@@ -79,7 +79,10 @@ pub(super) fn text(template: Template, context: &impl Serialize) -> String {
         Ok(text) => text,
         Err(error) => {
             debug_assert!(false, "{}: {error}", template.name());
-            format!("# realtime-operator: template {}: {error}\n", template.name())
+            format!(
+                "# realtime-operator: template {}: {error}\n",
+                template.name()
+            )
         }
     }
 }

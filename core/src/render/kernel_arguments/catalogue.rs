@@ -1,10 +1,11 @@
 //! Every kernel argument that we can emit: when, why, and from where we know. The table *is* the computation,
 //! so that `docs/kernel-arguments.md`, which is generated from it, can't say anything else.
 
-use super::pstate::intel_mode;
-use crate::api::realtime_profile::{Isolation, Power, Smt};
-use crate::cpu_set::CpuSet;
-use crate::facts::{Architecture, CpuVendor};
+use super::emit::{
+    amd_pstate, default_hugepages, hugepages, intel_pstate, is_intel, is_x86, isolated,
+    realtime_cpus, reserved, ultra, when,
+};
+use crate::api::realtime_profile::{Isolation, Smt};
 use crate::validate::ValidProfile;
 
 /// How often an argument may stand on the command line.
@@ -148,7 +149,12 @@ pub const CATALOGUE: &[Entry] = &[
         when: "Intel and CPUs are partitioned",
         why: "Devices can be handed to DPDK and virtual machines through VFIO. AMD's IOMMU is on by itself.",
         source: KERNEL,
-        emit: |profile| when(is_intel(profile) && profile.cpus.is_some(), "intel_iommu=on"),
+        emit: |profile| {
+            when(
+                is_intel(profile) && profile.cpus.is_some(),
+                "intel_iommu=on",
+            )
+        },
     },
     Entry {
         group: "Vendor",
@@ -168,12 +174,7 @@ pub const CATALOGUE: &[Entry] = &[
         when: "x86, `kernel.realtime` and CPUs are partitioned",
         why: "No watchdog for hard lockups: it takes a performance counter and interrupts each CPU by an NMI, which nothing can mask.",
         source: KERNEL,
-        emit: |profile| {
-            when(
-                is_x86(profile) && realtime_cpus(profile),
-                "nmi_watchdog=0",
-            )
-        },
+        emit: |profile| when(is_x86(profile) && realtime_cpus(profile), "nmi_watchdog=0"),
     },
     Entry {
         group: "Vendor",
@@ -181,7 +182,7 @@ pub const CATALOGUE: &[Entry] = &[
         keys: &["mce"],
         repeat: Repeat::Adds,
         when: "x86, `kernel.realtime` and CPUs are partitioned",
-        why: "No polling of the machine check banks, which interrupts each CPU every few minutes. The price: a corrected memory error is no longer logged by the kernel.",
+        why: "No polling of the machine check banks, which interrupts each CPU every few minutes. The price: corrected memory errors are not logged, and an uncorrected one resets the machine without a word.",
         source: KERNEL,
         emit: |profile| when(is_x86(profile) && realtime_cpus(profile), "mce=off"),
     },
@@ -299,7 +300,12 @@ pub const CATALOGUE: &[Entry] = &[
         when: "Intel and `cpu.power: UltraLowLatency`",
         why: "Intel's own idle driver is off, so that the limit of the ACPI driver holds.",
         source: KERNEL,
-        emit: |profile| when(is_intel(profile) && ultra(profile), "intel_idle.max_cstate=0"),
+        emit: |profile| {
+            when(
+                is_intel(profile) && ultra(profile),
+                "intel_idle.max_cstate=0",
+            )
+        },
     },
     Entry {
         group: "Power",
@@ -312,129 +318,3 @@ pub const CATALOGUE: &[Entry] = &[
         emit: |profile| when(is_x86(profile) && ultra(profile), "idle=poll"),
     },
 ];
-
-fn when(condition: bool, argument: &str) -> Vec<String> {
-    if condition {
-        vec![argument.to_owned()]
-    } else {
-        Vec::new()
-    }
-}
-
-/// An argument with the isolated CPUs; none without any, since an empty list means something else to the kernel.
-fn isolated(profile: &ValidProfile, prefix: &str) -> Vec<String> {
-    profile
-        .cpus
-        .iter()
-        .filter(|cpus| !cpus.isolated.is_empty())
-        .map(|cpus| format!("{prefix}{}", cpus.isolated))
-        .collect()
-}
-
-/// An argument with the reserved CPUs; none without any.
-fn reserved(profile: &ValidProfile, argument: impl Fn(&CpuSet) -> String) -> Vec<String> {
-    profile
-        .cpus
-        .iter()
-        .filter(|cpus| !cpus.reserved.is_empty())
-        .map(|cpus| argument(&cpus.reserved))
-        .collect()
-}
-
-fn is_x86(profile: &ValidProfile) -> bool {
-    profile.hardware.architecture == Architecture::Amd64
-}
-
-fn is_intel(profile: &ValidProfile) -> bool {
-    is_x86(profile) && profile.hardware.cpu_vendor == Some(CpuVendor::Intel)
-}
-
-fn is_amd(profile: &ValidProfile) -> bool {
-    is_x86(profile) && profile.hardware.cpu_vendor == Some(CpuVendor::Amd)
-}
-
-fn realtime_cpus(profile: &ValidProfile) -> bool {
-    profile.kernel.realtime && profile.cpus.is_some()
-}
-
-fn ultra(profile: &ValidProfile) -> bool {
-    profile.power == Power::UltraLowLatency
-}
-
-/// `LowLatency` is also what a profile gets that says nothing about power: without a partition of the CPUs it
-/// must not add an argument that nobody asked for.
-fn sets_pstate(profile: &ValidProfile) -> bool {
-    match profile.power {
-        Power::Balanced => false,
-        Power::LowLatency => profile.cpus.is_some(),
-        Power::UltraLowLatency | Power::PerPod => true,
-    }
-}
-
-fn intel_pstate(profile: &ValidProfile) -> Option<String> {
-    if !is_intel(profile) || !sets_pstate(profile) {
-        return None;
-    }
-    let mode = if profile.power == Power::PerPod {
-        "passive"
-    } else {
-        intel_mode(profile.hardware.cpu_family_model)
-    };
-    Some(format!("intel_pstate={mode}"))
-}
-
-fn amd_pstate(profile: &ValidProfile) -> Option<String> {
-    if !is_amd(profile) || !sets_pstate(profile) {
-        return None;
-    }
-    let mode = if profile.power == Power::PerPod {
-        "passive"
-    } else {
-        "guided"
-    };
-    Some(format!("amd_pstate={mode}"))
-}
-
-fn default_hugepages(profile: &ValidProfile) -> Option<String> {
-    let size = profile.hugepages.default_kib?;
-    Some(format!("default_hugepagesz={}", size_text(size)))
-}
-
-/// 2 MiB in KiB: the size that every x86 kernel uses when no default is named.
-const KIB_2M: u64 = 2048;
-
-fn hugepages(profile: &ValidProfile) -> Vec<String> {
-    let pages = &profile.hugepages;
-    let mut arguments: Vec<String> = pages
-        .spread
-        .iter()
-        .flat_map(|(size, count)| pair(*size, *count))
-        .collect();
-    let only_on_node = pages.on_node.iter().any(|(_, size, _)| *size == KIB_2M)
-        && !pages.spread.iter().any(|(size, _)| *size == KIB_2M);
-    let other_default = pages.default_kib.is_some_and(|size| size != KIB_2M);
-    if is_x86(profile) && only_on_node && other_default {
-        arguments.extend(pair(KIB_2M, 0));
-    }
-    arguments
-}
-
-fn pair(size: u64, count: u64) -> [String; 2] {
-    [
-        format!("hugepagesz={}", size_text(size)),
-        format!("hugepages={count}"),
-    ]
-}
-
-/// A size in KiB in the kernel's short form: `1G`, `2M`, `64K`.
-pub(crate) fn size_text(kib: u64) -> String {
-    const KIB_1M: u64 = 1024;
-    const KIB_1G: u64 = 1024 * 1024;
-    if kib >= KIB_1G && kib.is_multiple_of(KIB_1G) {
-        format!("{}G", kib / KIB_1G)
-    } else if kib >= KIB_1M && kib.is_multiple_of(KIB_1M) {
-        format!("{}M", kib / KIB_1M)
-    } else {
-        format!("{kib}K")
-    }
-}

@@ -22,14 +22,31 @@ fn of_a_single_value_the_last_stands() {
 #[test]
 fn what_adds_up_stays_and_the_same_text_is_written_once() {
     assert_eq!(
-        merged(&["intel_iommu=on", "intel_iommu=sm_on", "intel_iommu=on", "console=tty0", "console=ttyS0", "console=tty0"]),
-        ["intel_iommu=on", "intel_iommu=sm_on", "console=tty0", "console=ttyS0"]
+        merged(&[
+            "intel_iommu=on",
+            "intel_iommu=sm_on",
+            "intel_iommu=on",
+            "console=tty0",
+            "console=ttyS0",
+            "console=tty0"
+        ]),
+        [
+            "intel_iommu=on",
+            "intel_iommu=sm_on",
+            "console=tty0",
+            "console=ttyS0"
+        ]
     );
 }
 
 #[test]
 fn pairs_of_hugepages_stay_pairs() {
-    let pairs = ["hugepagesz=1G", "hugepages=4", "hugepagesz=2M", "hugepages=4"];
+    let pairs = [
+        "hugepagesz=1G",
+        "hugepages=4",
+        "hugepagesz=2M",
+        "hugepages=4",
+    ];
     assert_eq!(merged(&pairs), pairs);
 }
 
@@ -44,7 +61,13 @@ fn each_key_is_in_the_catalogue_once() {
 
 #[test]
 fn sizes_in_the_kernels_form() {
-    for (kib, text) in [(64, "64K"), (2048, "2M"), (524_288, "512M"), (1 << 20, "1G"), (16 << 20, "16G")] {
-        assert_eq!(catalogue::size_text(kib), text);
+    for (kib, text) in [
+        (64, "64K"),
+        (2048, "2M"),
+        (524_288, "512M"),
+        (1 << 20, "1G"),
+        (16 << 20, "16G"),
+    ] {
+        assert_eq!(emit::size_text(kib), text);
     }
 }

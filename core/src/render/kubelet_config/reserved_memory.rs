@@ -97,15 +97,16 @@ fn spread(total: u64, numa_memory_kib: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64
     let capacity: u128 = numa_memory_kib.values().map(|kib| u128::from(*kib)).sum();
     let mut shares: BTreeMap<u32, u64> = BTreeMap::new();
     let mut rest = total;
-    if capacity > 0 {
-        for (node, kib) in numa_memory_kib {
-            let share = u128::from(total / MI) * u128::from(*kib) / capacity;
-            let share = u64::try_from(share).unwrap_or_default() * MI;
-            if share > 0 {
-                shares.insert(*node, share);
-            }
-            rest -= share;
+    for (node, kib) in numa_memory_kib {
+        let share = (u128::from(total / MI) * u128::from(*kib))
+            .checked_div(capacity)
+            .and_then(|share| u64::try_from(share).ok())
+            .unwrap_or_default()
+            * MI;
+        if share > 0 {
+            shares.insert(*node, share);
         }
+        rest -= share;
     }
     if rest > 0 {
         let first = numa_memory_kib

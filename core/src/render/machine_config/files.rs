@@ -67,10 +67,7 @@ pub(super) fn files(profile: &ValidProfile) -> Vec<HostFile> {
         files.push(HostFile {
             path: HUGEPAGES_SCRIPT.to_owned(),
             mode: MODE_PROGRAM,
-            contents: text(
-                Template::HugepagesScript,
-                &json!({"profile": profile.name}),
-            ),
+            contents: text(Template::HugepagesScript, &json!({"profile": profile.name})),
         });
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));

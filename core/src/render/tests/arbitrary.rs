@@ -33,8 +33,19 @@ fn text() -> impl Strategy<Value = String> {
 
 fn arguments() -> impl Strategy<Value = Vec<String>> {
     let known = select(vec![
-        "skew_tick=1", "skew_tick=0", "nohz=on", "idle=poll", "intel_iommu=on", "iommu=pt", "mce=off",
-        "hugepagesz=1G", "hugepages=4", "default_hugepagesz=2M", "isolcpus=1", "nohz-full=3", "console=tty0",
+        "skew_tick=1",
+        "skew_tick=0",
+        "nohz=on",
+        "idle=poll",
+        "intel_iommu=on",
+        "iommu=pt",
+        "mce=off",
+        "hugepagesz=1G",
+        "hugepages=4",
+        "default_hugepagesz=2M",
+        "isolcpus=1",
+        "nohz-full=3",
+        "console=tty0",
     ])
     .prop_map(str::to_owned);
     vec(prop_oneof![known, text()], 0..8)
@@ -100,7 +111,12 @@ fn hardware() -> impl Strategy<Value = Hardware> {
 }
 
 fn hugepages() -> impl Strategy<Value = ValidHugepages> {
-    let size = || prop_oneof![select(vec![64u64, 2048, 524_288, 1 << 20, 16 << 20]), any::<u64>()];
+    let size = || {
+        prop_oneof![
+            select(vec![64u64, 2048, 524_288, 1 << 20, 16 << 20]),
+            any::<u64>()
+        ]
+    };
     (
         option::of(size()),
         vec((size(), any::<u64>()), 0..4),
@@ -192,12 +208,20 @@ pub(super) fn profile() -> impl Strategy<Value = ValidProfile> {
         max_per_container_microseconds: capacity,
         namespace_selector: None,
     }));
-    let switches = (any::<[bool; 3]>(), option::of(any::<u32>()), option::of(any::<u32>()));
+    let switches = (
+        any::<[bool; 3]>(),
+        option::of(any::<u32>()),
+        option::of(any::<u32>()),
+    );
     let tuned = (
         vec(text(), 0..3),
         labels(),
         btree_map(
-            prop_oneof![Just("bootloader".to_owned()), Just("main".to_owned()), text()],
+            prop_oneof![
+                Just("bootloader".to_owned()),
+                Just("main".to_owned()),
+                text()
+            ],
             labels(),
             0..3,
         ),

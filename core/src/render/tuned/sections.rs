@@ -21,16 +21,14 @@ struct Sections(Vec<Section>);
 impl Sections {
     /// The section, made at the end when there is none of the name.
     fn section(&mut self, name: &str) -> &mut Section {
-        let index = match self.0.iter().position(|section| section.name == name) {
-            Some(index) => index,
-            None => {
-                self.0.push(Section {
-                    name: name.to_owned(),
-                    options: Vec::new(),
-                });
-                self.0.len() - 1
-            }
-        };
+        let known = self.0.iter().position(|section| section.name == name);
+        let index = known.unwrap_or_else(|| {
+            self.0.push(Section {
+                name: name.to_owned(),
+                options: Vec::new(),
+            });
+            self.0.len() - 1
+        });
         &mut self.0[index]
     }
 
