@@ -76,6 +76,8 @@ pub mod reason {
     pub const PERFORMANCE_PROFILE: &str = "PerformanceProfileOnPool";
     /// Another MachineConfig asks for the real-time kernel, and it can't be turned off.
     pub const REALTIME_INHERITED: &str = "RealtimeInherited";
+    /// A later MachineConfig of the pool replaces something of ours.
+    pub const OVERRIDDEN: &str = "Overridden";
     /// The pool says Updated, and a stock kernel runs.
     pub const STOCK_KERNEL_RUNS: &str = "StockKernelRuns";
     /// No MachineConfig of this cluster can select a kernel: it is the node daemon's.

@@ -19,5 +19,7 @@ pub mod quantity;
 pub mod render;
 pub mod rollout;
 pub mod selector;
+pub mod status;
 pub mod validate;
+pub mod watch_view;
 pub mod yaml;

@@ -17,7 +17,7 @@ mod nodes;
 mod removal;
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;
 

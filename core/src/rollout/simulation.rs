@@ -31,7 +31,7 @@ pub(super) fn profile() -> RealtimeProfile {
     profile
 }
 
-pub(super) fn valid(ours: bool) -> ValidProfile {
+pub(crate) fn valid(ours: bool) -> ValidProfile {
     ValidProfile {
         name: PROFILE.into(),
         uid: None,
@@ -119,7 +119,7 @@ fn pool_object(ours: bool) -> MachineConfigPool {
     pool
 }
 
-pub(super) fn rendered(valid: &ValidProfile, version: u32) -> Rendered {
+pub(crate) fn rendered(valid: &ValidProfile, version: u32) -> Rendered {
     let pool = if valid.pool.ours {
         pool_object(true)
     } else {
@@ -176,7 +176,7 @@ struct SimulatedNode {
 
 /// The world.
 #[derive(Clone, Debug)]
-pub(super) struct World {
+pub(crate) struct World {
     pub(super) pool: Option<MachineConfigPool>,
     pub(super) kubelet_config: Option<KubeletConfig>,
     pub(super) machine_config: Option<MachineConfig>,

@@ -1,0 +1,338 @@
+//! What a user reads in each situation.
+
+use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, NodeSystemInfo};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cluster::{Dialect, Served};
+use crate::conditions::find;
+use crate::openshift::{KubeletConfig, MachineConfig, PerformanceProfile};
+use crate::rollout::simulation::{rendered, valid};
+
+const TARGET: &str = "rendered-rt-0123456789abcdef0123456789abcdef";
+const OLD: &str = "rendered-worker-0123456789abcdef0123456789abcdef";
+
+fn object<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn pool(name: &str, more: Value) -> MachineConfigPool {
+    let mut pool = json!({
+        "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfigPool",
+        "metadata": {"name": name, "labels": {names::pool_label(name): ""}},
+        "spec": {
+            "nodeSelector": {"matchLabels": {names::node_role_label(name): ""}},
+            "machineConfigSelector": {"matchLabels": {names::LABEL_MACHINE_CONFIG_ROLE: name}},
+            "configuration": {"name": TARGET}
+        }
+    });
+    merge_json(&mut pool, more);
+    object(pool)
+}
+
+fn merge_json(into: &mut Value, more: Value) {
+    match (into, more) {
+        (Value::Object(into), Value::Object(more)) => {
+            for (key, value) in more {
+                merge_json(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, more) => *into = more,
+    }
+}
+
+fn node(name: &str, current: &str, desired: &str, state: &str, kernel: &str) -> Node {
+    let annotation = |key: &str| format!("{}{key}", names::MCO_ANNOTATION_PREFIX);
+    Node {
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            labels: Some([(names::node_role_label("rt"), String::new())].into()),
+            annotations: Some(
+                [
+                    (annotation("currentConfig"), current.into()),
+                    (annotation("desiredConfig"), desired.into()),
+                    (annotation("state"), state.into()),
+                ]
+                .into(),
+            ),
+            ..Default::default()
+        },
+        spec: None,
+        status: Some(NodeStatus {
+            node_info: Some(NodeSystemInfo {
+                kernel_version: kernel.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+    }
+}
+
+const RT: &str = "5.14.0-427.el9.x86_64+rt";
+const STOCK: &str = "5.14.0-427.el9.x86_64";
+
+struct Case {
+    profile: RealtimeProfile,
+    cluster: Cluster,
+    steps: Vec<Step>,
+    realtime: bool,
+    invalid: bool,
+}
+
+fn case() -> Case {
+    let mut cluster = Cluster::empty(Served::openshift(Dialect::KernelType));
+    cluster.pools = vec![pool("rt", json!({}))];
+    cluster.nodes = vec![
+        node("n1", TARGET, TARGET, "Done", RT),
+        node("n2", TARGET, TARGET, "Done", RT),
+    ];
+    Case {
+        profile: RealtimeProfile::new("rt-profile", Default::default()),
+        cluster,
+        steps: Vec::new(),
+        realtime: true,
+        invalid: false,
+    }
+}
+
+impl Case {
+    fn status(&self) -> RealtimeProfileStatus {
+        let mut valid = valid(true);
+        valid.kernel.realtime = self.realtime;
+        let rendered = rendered(&valid, 1);
+        status(
+            &Inputs {
+                profile: &self.profile,
+                problems: &Problems::default(),
+                wanted: (!self.invalid).then_some((&valid, &rendered)),
+                cluster: &self.cluster,
+                steps: &self.steps,
+                failure: None,
+            },
+            &Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
+        )
+    }
+
+    /// Type, status, reason of a condition, and its message.
+    fn condition(&self, type_: &str) -> (String, String, String) {
+        let status = self.status();
+        let condition = find(&status.conditions, type_).unwrap().clone();
+        (condition.status, condition.reason, condition.message)
+    }
+
+    fn says(&self, type_: &str, status: &str, reason: &str) {
+        let (is, why, message) = self.condition(type_);
+        assert_eq!((is.as_str(), why.as_str()), (status, reason), "{message}");
+        assert!(!message.is_empty());
+    }
+}
+
+#[test]
+fn real_time_nodes_at_the_target_are_available() {
+    let case = case();
+    case.says(AVAILABLE, "True", reason::UPDATED);
+    case.says(PROGRESSING, "False", reason::UPDATED);
+    case.says(DEGRADED, "False", reason::AS_EXPECTED);
+    case.says(UPGRADEABLE, "True", reason::AS_EXPECTED);
+    case.says(LATENCY_VERIFIED, "Unknown", reason::NO_LATENCY_GATE);
+    let status = case.status();
+    assert_eq!(status.summary.as_deref(), Some(reason::UPDATED));
+    assert_eq!(status.rendered_configuration.as_deref(), Some(TARGET));
+    let nodes = status.nodes.unwrap();
+    assert_eq!((nodes.total, nodes.ready, nodes.realtime_kernel), (2, 2, 2));
+}
+
+#[test]
+fn every_condition_is_there_in_every_situation() {
+    let mut deleted = case();
+    deleted.profile.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+    let mut invalid = case();
+    invalid.invalid = true;
+    for case in [case(), deleted, invalid] {
+        let types: Vec<String> = case.status().conditions.into_iter().map(|condition| condition.type_).collect();
+        assert_eq!(types, crate::conditions::PROFILE_CONDITIONS);
+    }
+}
+
+#[test]
+fn a_stock_kernel_on_an_updated_pool_is_told() {
+    let mut case = case();
+    case.cluster.nodes[1] = node("n2", TARGET, TARGET, "Done", STOCK);
+    case.says(AVAILABLE, "False", reason::VERIFYING);
+    case.says(DEGRADED, "True", reason::STOCK_KERNEL_RUNS);
+    assert_eq!(case.status().summary.as_deref(), Some(reason::STOCK_KERNEL_RUNS));
+}
+
+#[test]
+fn the_old_target_is_not_believed() {
+    // As recorded: for up to 5 s the pool says Updated=True about the old target, and the nodes are all Done there.
+    let mut case = case();
+    case.cluster.nodes = vec![node("n1", OLD, OLD, "Done", STOCK)];
+    case.cluster.pools[0].status = Some(object(json!({"conditions": [{"type": "Updated", "status": "True"}]})));
+    case.says(AVAILABLE, "False", reason::ROLLING_OUT);
+    case.says(PROGRESSING, "True", reason::ROLLING_OUT);
+    case.says(UPGRADEABLE, "False", reason::ROLLOUT_IN_PROGRESS);
+}
+
+#[test]
+fn a_cordon_is_no_rollout() {
+    // As recorded in 06-admin-cordon: Updating=True though all nodes are at the target.
+    let mut case = case();
+    case.cluster.pools[0].status = Some(object(json!({"conditions": [{"type": "Updating", "status": "True"}]})));
+    case.cluster.nodes[0].spec = Some(NodeSpec { unschedulable: Some(true), ..Default::default() });
+    case.says(AVAILABLE, "True", reason::UPDATED);
+    let (_, _, message) = case.condition(AVAILABLE);
+    assert!(message.contains("n1 cordoned by somebody"), "{message}");
+}
+
+#[test]
+fn a_cordon_that_holds_up_a_rollout_is_named() {
+    let mut case = case();
+    case.cluster.nodes[0] = node("n1", OLD, OLD, "Done", STOCK);
+    case.cluster.nodes[0].spec = Some(NodeSpec { unschedulable: Some(true), ..Default::default() });
+    case.cluster.nodes[1] = node("n2", OLD, OLD, "Done", STOCK);
+    case.says(PROGRESSING, "False", reason::CORDONED_NODE);
+}
+
+#[test]
+fn a_refused_kubelet_config_is_told_whoever_made_it() {
+    for name in ["realtime-rt-profile", "somebody-elses"] {
+        let mut case = case();
+        let config: KubeletConfig = object(json!({
+            "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "KubeletConfig",
+            "metadata": {"name": name, "generation": 1},
+            "spec": {"machineConfigPoolSelector": {"matchLabels": {names::pool_label("rt"): ""}}},
+            "status": {"observedGeneration": 1, "conditions": [
+                {"type": "Accepted", "status": "False", "message": "Error: KubeletConfiguration: cgroupDriver is not allowed"},
+                {"type": "Failure", "status": "True", "message": "Error: KubeletConfiguration: cgroupDriver is not allowed"}]}
+        }));
+        case.cluster.kubelet_configs = vec![config];
+        case.says(DEGRADED, "True", reason::KUBELET_CONFIG_REFUSED);
+        let (_, _, message) = case.condition(DEGRADED);
+        assert!(message.contains(name) && message.contains("cgroupDriver"), "{message}");
+    }
+}
+
+#[test]
+fn a_foreign_kubelet_config_is_told() {
+    let mut case = case();
+    let config = |name: &str| -> KubeletConfig {
+        object(json!({
+            "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "KubeletConfig",
+            "metadata": {"name": name, "generation": 1},
+            "spec": {"machineConfigPoolSelector": {"matchLabels": {names::pool_label("rt"): ""}}},
+            "status": {"observedGeneration": 1, "conditions": [{"type": "Accepted", "status": "True"}]}
+        }))
+    };
+    case.cluster.kubelet_configs = vec![config("realtime-rt-profile"), config("rt2")];
+    case.says(DEGRADED, "True", reason::FOREIGN_KUBELET_CONFIG);
+    let (_, _, message) = case.condition(DEGRADED);
+    assert!(message.contains("rt2"), "{message}");
+}
+
+#[test]
+fn a_node_in_two_pools_is_told() {
+    let mut case = case();
+    case.cluster.pools.push(pool("infra", json!({})));
+    case.cluster.nodes[0].metadata.labels.as_mut().unwrap().insert(names::node_role_label("infra"), String::new());
+    case.says(DEGRADED, "True", reason::NODE_IN_TWO_POOLS);
+}
+
+#[test]
+fn a_degraded_node_is_told_with_its_words() {
+    let mut case = case();
+    case.cluster.nodes[0] = node("n1", OLD, TARGET, "Degraded", STOCK);
+    case.cluster.nodes[0].metadata.annotations.as_mut().unwrap().insert(
+        format!("{}reason", names::MCO_ANNOTATION_PREFIX),
+        "Packages not found: kernel-rt-core".into(),
+    );
+    case.cluster.nodes[1] = node("n2", OLD, OLD, "Done", STOCK);
+    case.says(DEGRADED, "True", reason::NODE_DEGRADED);
+    let (_, _, message) = case.condition(DEGRADED);
+    assert!(message.contains("Packages not found") && message.contains("1 other node"), "{message}");
+}
+
+#[test]
+fn an_inherited_realtime_kernel_is_told() {
+    let mut case = case();
+    case.realtime = false;
+    let config: MachineConfig = object(json!({
+        "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig",
+        "metadata": {"name": "99-all", "labels": {names::LABEL_MACHINE_CONFIG_ROLE: "rt"}},
+        "spec": {"kernelType": "realtime"}
+    }));
+    case.cluster.machine_configs = vec![config];
+    case.says(DEGRADED, "True", reason::REALTIME_INHERITED);
+}
+
+#[test]
+fn a_performance_profile_on_the_pool_is_told() {
+    for spec in [
+        json!({"nodeSelector": {names::node_role_label("rt"): ""}}),
+        json!({"machineConfigPoolSelector": {names::pool_label("rt"): ""}}),
+    ] {
+        let mut case = case();
+        let profile: PerformanceProfile = object(json!({
+            "apiVersion": "performance.openshift.io/v2", "kind": "PerformanceProfile",
+            "metadata": {"name": "theirs"}, "spec": spec
+        }));
+        case.cluster.performance_profiles = vec![profile];
+        case.says(DEGRADED, "True", reason::PERFORMANCE_PROFILE);
+    }
+}
+
+#[test]
+fn a_pool_that_cannot_be_rendered_is_told() {
+    let mut case = case();
+    case.cluster.pools[0].status = Some(object(
+        json!({"conditions": [{"type": "RenderDegraded", "status": "True", "message": "kernelType=x is invalid"}]}),
+    ));
+    case.says(DEGRADED, "True", reason::RENDER_DEGRADED);
+}
+
+#[test]
+fn an_admins_pause_is_told_with_the_command() {
+    let mut case = case();
+    case.cluster.pools = vec![pool("rt", json!({"spec": {"paused": true}}))];
+    case.cluster.nodes = vec![node("n1", OLD, OLD, "Done", STOCK)];
+    case.steps = vec![Step::Wait(Wait::AdminUnpause("rt".into()))];
+    case.says(AVAILABLE, "False", reason::PAUSED_BY_ADMIN);
+    let (_, _, message) = case.condition(PROGRESSING);
+    assert!(message.contains("oc patch mcp rt"), "{message}");
+}
+
+#[test]
+fn each_wait_has_its_own_reason() {
+    for (wait, why) in [
+        (Wait::KubeletConfig(None), reason::WAITING_FOR_KUBELET_CONFIG),
+        (Wait::Target(vec!["x".into()]), reason::WAITING_FOR_RENDER),
+        (Wait::RolloutPaused, reason::ROLLOUT_PAUSED),
+        (Wait::PoolMissing("rt".into()), reason::POOL_MISSING),
+    ] {
+        let mut case = case();
+        case.steps = vec![Step::Wait(wait)];
+        let (_, is, _) = case.condition(AVAILABLE);
+        assert_eq!(is, why);
+        assert_eq!(case.status().rendered_configuration, None);
+    }
+}
+
+#[test]
+fn an_empty_pool_says_how_nodes_join() {
+    let mut case = case();
+    case.cluster.nodes.clear();
+    case.says(AVAILABLE, "False", reason::NO_NODES);
+    let (_, _, message) = case.condition(AVAILABLE);
+    assert!(message.contains("oc label node NODE node-role.kubernetes.io/rt="), "{message}");
+}
+
+#[test]
+fn the_daemons_word_counts_more_than_the_kernels_name() {
+    let mut case = case();
+    case.cluster.realtime_nodes = vec![object(json!({
+        "apiVersion": "realtime.openshift.io/v1alpha1", "kind": "RealtimeNode", "metadata": {"name": "n1"},
+        "spec": {"profile": "rt-profile"}, "status": {"kernel": {"realtime": false, "release": RT}}
+    }))];
+    case.says(DEGRADED, "True", reason::STOCK_KERNEL_RUNS);
+}
