@@ -1,6 +1,7 @@
 //! The command line's grammar. No behaviour.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use realtime_core::cluster;
@@ -32,6 +33,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Tell what applying the profiles would change on a cluster: objects, reboots, conflicts. Changes nothing.
     Plan(PlanArgs),
+    /// Show a rollout as it happens, until the pool is real-time or stuck.
+    Watch(WatchArgs),
     /// Print the generated reference of the profile's fields.
     #[command(hide = true)]
     Reference,
@@ -138,4 +141,66 @@ pub struct PlanArgs {
     /// Without the diff of each object.
     #[arg(long)]
     pub brief: bool,
+}
+
+/// `oc realtime watch`.
+#[derive(Debug, clap::Args)]
+pub struct WatchArgs {
+    /// The RealtimeProfile.
+    pub name: String,
+    /// Give up after this time, as `90s`, `30m` or `2h`. Default: never.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// `1h30m`, `90s`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write it as 90s, 30m, 2h or 1h30m");
+    let mut seconds: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|next: char| !next.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let (unit, next) = match tail.chars().next() {
+            None => (1, tail),
+            Some('s') => (1, &tail[1..]),
+            Some('m') => (60, &tail[1..]),
+            Some('h') => (3600, &tail[1..]),
+            Some(_) => return Err(wrong()),
+        };
+        seconds = number
+            .checked_mul(unit)
+            .and_then(|part| seconds.checked_add(part))
+            .ok_or_else(wrong)?;
+        rest = next;
+    }
+    // A year is longer than any rollout, and keeps every later sum in range.
+    if seconds == 0 || seconds > 31_536_000 {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("7", 7)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for wrong in ["", "0s", "-1s", "1d", "m", "99999999999999999999h", "ä", "1.5h", "9999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
 }

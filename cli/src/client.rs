@@ -39,7 +39,7 @@ impl ClientError {
 }
 
 /// What the API server or the connection said, without Rust's own names.
-fn in_words(error: &kube::Error) -> String {
+pub fn in_words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.code == 401 => {
             "the API server does not know you (Unauthorized); log in again".to_owned()

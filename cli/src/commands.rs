@@ -5,6 +5,7 @@ mod plan;
 mod reference;
 mod render;
 mod validate;
+mod watch;
 
 use crate::args::Command;
 use crate::exit::Exit;
@@ -17,7 +18,10 @@ pub enum CommandError {
     Source(#[from] crate::source::SourceErrors),
     /// The cluster.
     #[error(transparent)]
-    Client(crate::client::ClientError),
+    Client(#[from] crate::client::ClientError),
+    /// The watch.
+    #[error(transparent)]
+    Watch(#[from] watch::WatchError),
     /// OpenShift would refuse.
     #[error("the Machine Config Operator would refuse to render pool {pool}: {source}")]
     Merge {
@@ -41,6 +45,7 @@ pub fn run(command: Command) -> Result<Exit, CommandError> {
         Command::Render(args) => render::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Reference => reference::run(),
     }
 }

@@ -40,7 +40,8 @@ pub async fn cluster(client: &Client) -> Result<Cluster, ClientError> {
     Ok(cluster)
 }
 
-async fn served(client: &Client) -> Result<Served, ClientError> {
+/// Which foreign APIs are served.
+pub async fn served(client: &Client) -> Result<Served, ClientError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut found = Vec::new();
     for name in FOREIGN_CRDS {

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::CommandError;
 use crate::args::{Format, PlanArgs};
 use crate::check::Checked;
-use crate::client::{self, ClientError};
+use crate::client;
 use crate::exit::Exit;
 use crate::source::GivenProfile;
 use crate::{check, output, report, snapshot, source, terminal};
@@ -92,11 +92,5 @@ fn put_in(given: &mut [GivenProfile], cluster: &mut Cluster) {
             }
             None => cluster.profiles.push(profile.clone()),
         }
-    }
-}
-
-impl From<ClientError> for CommandError {
-    fn from(error: ClientError) -> Self {
-        Self::Client(error)
     }
 }
