@@ -15,6 +15,9 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+/// Longer than any process lives.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 30);
+
 /// The Lease's name.
 pub const LEASE_NAME: &str = "realtime-operator";
 
@@ -65,7 +68,7 @@ impl Leadership {
     pub fn always() -> Self {
         // The sender may go: the value stays.
         let (_, changes) = watch::channel(true);
-        let far = Instant::now() + Duration::from_secs(60 * 60 * 24 * 365 * 30);
+        let far = Instant::now() + FOR_EVER;
         Self {
             until: Arc::new(Mutex::new(Some(far))),
             changes,
@@ -271,14 +274,16 @@ impl Candidate {
                     .replace(LEASE_NAME, &PostParams::default(), &lease)
                     .await?;
             }
-            kube::Result::Ok(())
+            Ok::<(), kube::Error>(())
         };
         match tokio::time::timeout(Duration::from_secs(5), release).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the Lease could not be released; it ends by itself")
+                tracing::warn!(%error, "the Lease could not be released; it ends by itself");
             }
-            Err(_) => tracing::warn!("the Lease could not be released in time; it ends by itself"),
+            Err(_) => {
+                tracing::warn!("the Lease could not be released in time; it ends by itself");
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The operator: from RealtimeProfiles to the objects that OpenShift acts on.
 //!
-//! `discovery`, `leadership`, `server` and `metrics` (the process's own business) were written first, by the lead;
-//! the reconciliation stands on them. The lead is writing `caches` (reflectors of every watched kind and the
-//! `Cluster` read from them, `dereference`) right now; helper F: write controller, reconcile, apply, update_status on top.
+//! `discovery`, `leadership`, `server`, `metrics` and `caches` (with `dereference`) are there; the controller,
+//! `apply` and `update_status` stand on them.
 
+pub mod caches;
 pub mod discovery;
 pub mod leadership;
 pub mod metrics;

@@ -1,0 +1,294 @@
+//! The first of the five calls: from a profile's name to everything that its decision needs, read
+//! from the caches. No client.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt as _;
+use kube::api::DynamicObject;
+use kube::runtime::reflector::Store;
+use realtime_core::api::RealtimeProfile;
+use realtime_core::api::realtime_profile::RealtimeProfileStatus;
+use realtime_core::cluster::Cluster;
+use realtime_core::input;
+use realtime_core::names;
+use realtime_core::openshift::{KubeletConfig, MachineConfig, MachineConfigPool};
+use realtime_core::pools::{Membership, membership};
+use realtime_core::rollout::{Kind, Live};
+use realtime_core::selector;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Caches, Change, good, rendered_for};
+
+/// A profile as the API server holds it.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// It can be read.
+    Profile(Box<RealtimeProfile>),
+    /// It can't: its metadata, what is known of its status, and why.
+    Unreadable {
+        /// The object.
+        object: Box<DynamicObject>,
+        /// Its status, as far as it can be read.
+        status: Box<RealtimeProfileStatus>,
+        /// What is wrong with it.
+        problems: String,
+    },
+}
+
+/// Everything that a profile's decision needs.
+#[derive(Clone, Debug)]
+pub struct Dereferenced {
+    /// The profile.
+    pub source: Source,
+    /// What of the cluster concerns it.
+    pub cluster: Cluster,
+    /// What is there under our names.
+    pub live: Live,
+}
+
+impl Caches {
+    /// The names of all profiles.
+    pub fn profile_names(&self) -> Vec<String> {
+        let profiles = self.profiles.state();
+        profiles.iter().map(|profile| profile.name_any()).collect()
+    }
+
+    /// The names of the profiles that a change concerns.
+    pub fn concerned(&self, change: &Change) -> Vec<String> {
+        match change {
+            Change::Profile(name) => vec![name.clone()],
+            Change::Everything => self.profile_names(),
+            Change::Pool(pool) => self
+                .profiles
+                .state()
+                .iter()
+                .filter(|profile| pools_of(profile).contains(pool.as_str()))
+                .map(|profile| profile.name_any())
+                .collect(),
+        }
+    }
+
+    /// Everything that the decision on this profile needs; `None` when the profile is gone.
+    pub fn dereference(&self, name: &str) -> Option<Dereferenced> {
+        let object = self.profiles.find(|profile| profile.name_any() == name)?;
+        Some(Dereferenced {
+            cluster: self.cluster(name, &pools_of(&object)),
+            live: self.live(name),
+            source: read(&object),
+        })
+    }
+
+    /// What of the cluster concerns a profile with these pools: of nodes and MachineConfigs, of which
+    /// there are many and large ones, only its own.
+    fn cluster(&self, profile: &str, pool_names: &BTreeSet<String>) -> Cluster {
+        let pools = good(&self.pools);
+        let profiles: Vec<RealtimeProfile> = self
+            .profiles
+            .state()
+            .iter()
+            .filter_map(|profile| typed(profile))
+            .collect();
+        let realtime_nodes = good(&self.realtime_nodes);
+        let ours: BTreeSet<&str> = realtime_nodes
+            .iter()
+            .filter(|node| node.spec.profile == profile)
+            .filter_map(|node| node.metadata.name.as_deref())
+            .collect();
+        let selector = profiles
+            .iter()
+            .find(|candidate| candidate.metadata.name.as_deref() == Some(profile))
+            .and_then(|profile| profile.spec.pool.as_ref()?.node_selector.clone());
+        let role_labels: Vec<String> = pool_names
+            .iter()
+            .map(|pool| names::node_role_label(pool))
+            .collect();
+        let concerns = |node: &Node| {
+            let labels = node.labels();
+            node.metadata
+                .name
+                .as_deref()
+                .is_some_and(|name| ours.contains(name))
+                || role_labels.iter().any(|label| labels.contains_key(label))
+                || selector::matches_or_nothing(selector.as_ref(), labels)
+                || is_configured_by(node, pool_names)
+                || match membership(labels, &pools) {
+                    Membership::None => false,
+                    Membership::One(pool) => pool_names.contains(&pool.name_any()),
+                    Membership::Conflict(several) => {
+                        several.iter().any(|pool| pool_names.contains(*pool))
+                    }
+                }
+        };
+        let nodes: Vec<Node> = self
+            .nodes
+            .state()
+            .iter()
+            .filter_map(|node| node.0.as_ref().ok().filter(|node| concerns(node)).cloned())
+            .collect();
+        let known: BTreeSet<String> = nodes.iter().map(kube::ResourceExt::name_any).collect();
+        let kubelet_configs = self.kubelet_configs.state();
+        let machine_config_nodes = self.machine_config_nodes.state();
+        let machine_os_configs = self.machine_os_configs.state();
+        Cluster {
+            served: self.served,
+            profiles,
+            machine_configs: self.machine_configs_of(&pools, pool_names),
+            kubelet_configs: kubelet_configs
+                .iter()
+                .filter_map(|config| typed::<KubeletConfig>(config))
+                .collect(),
+            performance_profiles: good(&self.performance_profiles),
+            machine_config_nodes: machine_config_nodes
+                .iter()
+                .filter_map(|steps| steps.0.as_ref().ok())
+                .filter(|steps| known.contains(&steps.name_any()))
+                .cloned()
+                .collect(),
+            image_mode_pools: machine_os_configs
+                .iter()
+                .filter_map(|config| {
+                    config
+                        .data
+                        .pointer("/spec/machineConfigPool/name")?
+                        .as_str()
+                })
+                .map(str::to_owned)
+                .collect(),
+            realtime_nodes: realtime_nodes
+                .into_iter()
+                .filter(|node| node.spec.profile == profile || known.contains(&node.name_any()))
+                .collect(),
+            nodes,
+            pools,
+        }
+    }
+
+    /// The sources of these pools, and their rendered configurations that are in use.
+    fn machine_configs_of(
+        &self,
+        pools: &[MachineConfigPool],
+        pool_names: &BTreeSet<String>,
+    ) -> Vec<MachineConfig> {
+        let concerned: Vec<&MachineConfigPool> = pools
+            .iter()
+            .filter(|pool| pool_names.contains(&pool.name_any()))
+            .collect();
+        let in_use: BTreeSet<&str> = concerned
+            .iter()
+            .flat_map(|pool| {
+                let status = pool.status.as_ref();
+                [
+                    pool.spec.configuration.as_ref(),
+                    status.and_then(|status| status.configuration.as_ref()),
+                ]
+            })
+            .flatten()
+            .filter_map(|configuration| configuration.name.as_deref())
+            .collect();
+        let concerns = |config: &DynamicObject| {
+            if rendered_for(config).is_some() {
+                return in_use.contains(config.name_any().as_str());
+            }
+            // Before the pool is there, its sources will be the worker's and its own.
+            concerned.len() < pool_names.len()
+                || config.labels().contains_key(names::LABEL_PROFILE)
+                || concerned.iter().any(|pool| {
+                    let selector = pool.spec.machine_config_selector.as_ref();
+                    selector::matches_or_nothing(selector, config.labels())
+                })
+        };
+        self.machine_configs
+            .state()
+            .iter()
+            .filter(|config| concerns(config))
+            .filter_map(|config| typed(config))
+            .collect()
+    }
+
+    /// What is there under our names, and what else carries our label.
+    fn live(&self, profile: &str) -> Live {
+        let object = names::object_name(profile);
+        let mut others = Vec::new();
+        let mut sort = |store: &Store<DynamicObject>, kind: Kind, name: &str| {
+            let mut found = None;
+            for candidate in store.state() {
+                if candidate.metadata.name.as_deref() == Some(name) {
+                    found = serde_json::to_value(&*candidate).ok();
+                } else if candidate
+                    .labels()
+                    .get(names::LABEL_PROFILE)
+                    .is_some_and(|of| of == profile)
+                {
+                    others.push((kind, candidate.name_any()));
+                }
+            }
+            found
+        };
+        let kubelet_config = sort(&self.kubelet_configs, Kind::KubeletConfig, &object);
+        let machine_config = sort(
+            &self.machine_configs,
+            Kind::MachineConfig,
+            &names::machine_config_name(profile),
+        );
+        let tuned = sort(&self.tuneds, Kind::Tuned, &object);
+        let runtime_class = sort(&self.runtime_classes, Kind::RuntimeClass, &object);
+        Live {
+            kubelet_config,
+            machine_config,
+            tuned,
+            runtime_class,
+            others,
+        }
+    }
+}
+
+/// The pools that a profile shapes or shaped: as it says now, and as its status says.
+fn pools_of(profile: &DynamicObject) -> BTreeSet<String> {
+    let text = |pointer: &str| Some(profile.data.pointer(pointer)?.as_str()?.to_owned());
+    let now = text("/spec/pool/name").unwrap_or_else(|| profile.name_any());
+    let before = text("/status/machineConfigPool");
+    std::iter::once(now).chain(before).collect()
+}
+
+/// Whether a node has, or is on its way to, a configuration that may be one of these pools'. Pool
+/// `a` is taken for `a-b` too: one node too many does no harm here.
+fn is_configured_by(node: &Node, pool_names: &BTreeSet<String>) -> bool {
+    ["currentConfig", "desiredConfig"]
+        .iter()
+        .filter_map(|name| {
+            let key = format!("{}{name}", names::MCO_ANNOTATION_PREFIX);
+            node.annotations().get(&key)?.strip_prefix("rendered-")
+        })
+        .any(|config| {
+            pool_names
+                .iter()
+                .any(|pool| config.starts_with(pool.as_str()))
+        })
+}
+
+fn read(object: &DynamicObject) -> Source {
+    let value = serde_json::to_value(object).unwrap_or(Value::Null);
+    match serde_json::from_value(value.clone()) {
+        // Whatever can be read is validated, and every problem told in one place.
+        Ok(profile) => Source::Profile(Box::new(profile)),
+        Err(error) => Source::Unreadable {
+            status: Box::new(
+                value
+                    .get("status")
+                    .and_then(|status| serde_json::from_value(status.clone()).ok())
+                    .unwrap_or_default(),
+            ),
+            problems: match input::profile(value) {
+                Ok(_) => error.to_string(),
+                Err(problems) => problems.to_string(),
+            },
+            object: Box::new(object.clone()),
+        },
+    }
+}
+
+fn typed<K: DeserializeOwned>(object: &DynamicObject) -> Option<K> {
+    serde_json::from_value(serde_json::to_value(object).ok()?).ok()
+}

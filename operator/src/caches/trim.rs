@@ -1,0 +1,55 @@
+//! What of an object no decision needs, taken away before it is kept: 5,000 nodes have to fit.
+
+use k8s_openapi::api::core::v1::Node;
+use realtime_core::names;
+
+/// Annotations that are kept: the Machine Config Operator's, ours, and the stand-in's.
+const KEPT: [&str; 3] = [names::MCO_ANNOTATION_PREFIX, names::GROUP, "testing."];
+
+/// A node: labels, taints, capacity, readiness and what it runs stay. The kubelet's heartbeats, the
+/// images and the rest of the annotations go.
+pub fn node(node: &mut Node) {
+    if let Some(annotations) = &mut node.metadata.annotations {
+        annotations.retain(|key, _| KEPT.iter().any(|kept| key.starts_with(kept)));
+    }
+    if let Some(status) = &mut node.status {
+        status.images = None;
+        status.volumes_attached = None;
+        status.volumes_in_use = None;
+        status.allocatable = None;
+        status.runtime_handlers = None;
+        if let Some(conditions) = &mut status.conditions {
+            conditions.retain(|condition| condition.type_ == "Ready");
+            for condition in conditions {
+                condition.last_heartbeat_time = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_leaves_the_trimmed_node_as_it_was() {
+        let at = |time: &str| {
+            let mut parsed: Node = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "n", "annotations": {
+                    "machineconfiguration.openshift.io/state": "Done", "volumes.kubernetes.io/x": time}},
+                "status": {"conditions": [
+                    {"type": "Ready", "status": "True", "lastHeartbeatTime": time},
+                    {"type": "MemoryPressure", "status": "False", "lastHeartbeatTime": time}],
+                    "capacity": {"cpu": "8"}}
+            }))
+            .expect("a node");
+            node(&mut parsed);
+            parsed
+        };
+        let early = at("2026-01-01T00:00:00Z");
+        assert_eq!(early, at("2026-01-01T00:05:00Z"));
+        let status = early.status.expect("status");
+        assert_eq!(status.capacity.map(|capacity| capacity.len()), Some(1));
+        assert_eq!(early.metadata.annotations.map(|kept| kept.len()), Some(1));
+    }
+}

@@ -1,0 +1,228 @@
+//! One watch: a cache that is kept up to date, and a word for each change that matters. Knows no kind.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+
+use futures::{FutureExt as _, StreamExt as _};
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Change, Guarded};
+
+/// Completes when a cache has been filled once.
+pub type Filled = futures::future::Shared<futures::future::BoxFuture<'static, ()>>;
+
+/// Starts watches.
+pub struct Starter {
+    /// For all of them.
+    pub client: Client,
+    /// Hears of every change.
+    pub changes: mpsc::UnboundedSender<Change>,
+    /// One for each watch.
+    pub filled: Vec<Filled>,
+    /// End when this is dropped.
+    pub watches: JoinSet<()>,
+}
+
+/// What a watch does with its objects.
+struct Rules<K> {
+    /// Takes away what no decision needs.
+    trim: Box<dyn Fn(&mut K) + Send + Sync>,
+    /// A hash over the rest: a change that leaves it as it was wakes nobody.
+    content: fn(&K) -> u64,
+    /// Whom a change concerns.
+    concerns: Box<dyn Fn(&K) -> Change + Send + Sync>,
+}
+
+impl Starter {
+    /// Watches a kind that has a type of its own. One that isn't served has an empty cache.
+    pub fn typed<K>(
+        &mut self,
+        served: bool,
+        trim: fn(&mut K),
+        concerns: impl Fn(&DeserializeGuard<K>) -> Change + Send + Sync + 'static,
+    ) -> Guarded<K>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Serialize,
+        K: Clone + Debug + Send + Sync + 'static,
+    {
+        let rules = Rules {
+            trim: Box::new(move |object: &mut DeserializeGuard<K>| {
+                object.managed_fields_mut().clear();
+                if let Ok(object) = &mut object.0 {
+                    trim(object);
+                }
+            }),
+            content: |object| object.0.as_ref().map_or(0, content),
+            concerns: Box::new(concerns),
+        };
+        let api = Api::all(self.client.clone());
+        self.watch(served.then_some(api), (), watcher::Config::default(), rules)
+    }
+
+    /// Watches a kind as it is, all of it or what carries a label.
+    pub fn dynamic(
+        &mut self,
+        served: bool,
+        resource: &ApiResource,
+        label: Option<&str>,
+        concerns: impl Fn(&DynamicObject) -> Change + Send + Sync + 'static,
+    ) -> Store<DynamicObject> {
+        let rules = Rules {
+            trim: Box::new(|object: &mut DynamicObject| object.managed_fields_mut().clear()),
+            content,
+            concerns: Box::new(concerns),
+        };
+        let config = match label {
+            Some(label) => watcher::Config::default().labels(label),
+            None => watcher::Config::default(),
+        };
+        let api = Api::all_with(self.client.clone(), resource);
+        self.watch(served.then_some(api), resource.clone(), config, rules)
+    }
+
+    fn watch<K>(
+        &mut self,
+        api: Option<Api<K>>,
+        kind: K::DynamicType,
+        config: watcher::Config,
+        rules: Rules<K>,
+    ) -> Store<K>
+    where
+        K: Resource + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+        K::DynamicType: Hash + Eq + Clone + Send + Sync + Unpin + Debug,
+    {
+        let mut writer = Writer::<K>::new(kind.clone());
+        let store = writer.as_reader();
+        let Some(api) = api else {
+            writer.apply_watcher_event(&watcher::Event::Init);
+            writer.apply_watcher_event(&watcher::Event::InitDone);
+            return store;
+        };
+        let ready = {
+            let store = store.clone();
+            // An error says that the watch has ended, which it does only with the process.
+            async move { store.wait_until_ready().await.unwrap_or(()) }
+        };
+        self.filled.push(ready.boxed().shared());
+        let changes = self.changes.clone();
+        self.watches.spawn(async move {
+            let name = K::kind(&kind).into_owned();
+            let mut follower = Follower {
+                kind,
+                rules,
+                contents: HashMap::new(),
+                relisted: HashMap::new(),
+                relisted_changes: Vec::new(),
+            };
+            let events = watcher(api, config).default_backoff();
+            tokio::pin!(events);
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(mut event) => {
+                        let concerned = follower.follow(&mut event);
+                        // First the cache, then the word.
+                        writer.apply_watcher_event(&event);
+                        for change in concerned {
+                            // Nobody listens any more only when the process ends.
+                            let _ = changes.send(change);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(kind = name, %error, "a watch failed and is started anew");
+                    }
+                }
+            }
+        });
+        store
+    }
+}
+
+/// Tells which events change anything that matters.
+struct Follower<K: Resource>
+where
+    K::DynamicType: Hash + Eq,
+{
+    kind: K::DynamicType,
+    rules: Rules<K>,
+    contents: HashMap<ObjectRef<K>, u64>,
+    /// What a list that is under way has brought; the cache shows it only when it is complete.
+    relisted: HashMap<ObjectRef<K>, u64>,
+    relisted_changes: Vec<Change>,
+}
+
+impl<K: Resource> Follower<K>
+where
+    K::DynamicType: Hash + Eq + Clone,
+{
+    fn follow(&mut self, event: &mut watcher::Event<K>) -> Vec<Change> {
+        match event {
+            watcher::Event::Apply(object) => {
+                let (key, now) = self.look_at(object);
+                if self.contents.insert(key, now) == Some(now) {
+                    Vec::new()
+                } else {
+                    vec![(self.rules.concerns)(object)]
+                }
+            }
+            watcher::Event::Delete(object) => {
+                let (key, _) = self.look_at(object);
+                self.contents.remove(&key);
+                vec![(self.rules.concerns)(object)]
+            }
+            watcher::Event::Init => {
+                self.relisted.clear();
+                self.relisted_changes.clear();
+                Vec::new()
+            }
+            watcher::Event::InitApply(object) => {
+                let (key, now) = self.look_at(object);
+                if self.contents.get(&key) != Some(&now) {
+                    self.relisted_changes.push((self.rules.concerns)(object));
+                }
+                self.relisted.insert(key, now);
+                Vec::new()
+            }
+            watcher::Event::InitDone => {
+                let gone = |key| !self.relisted.contains_key(key);
+                if self.contents.keys().any(gone) {
+                    self.relisted_changes.push(Change::Everything);
+                }
+                self.contents = std::mem::take(&mut self.relisted);
+                std::mem::take(&mut self.relisted_changes)
+            }
+        }
+    }
+
+    fn look_at(&self, object: &mut K) -> (ObjectRef<K>, u64) {
+        (self.rules.trim)(object);
+        let key = ObjectRef::from_obj_with(object, self.kind.clone());
+        (key, (self.rules.content)(object))
+    }
+}
+
+/// A hash over an object, its resourceVersion left out.
+fn content<K: Serialize>(object: &K) -> u64 {
+    let mut object = serde_json::to_value(object).unwrap_or_default();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    hash(&object.to_string())
+}
+
+/// Of anything; for comparisons within this process only.
+pub fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
