@@ -65,8 +65,8 @@ pub struct Plan {
 /// Something that stands in the way, or is not as it seems.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Conflict {
-    /// Where: a field of the profile, or `Kind/name`.
-    pub place: String,
+    /// What it is about: a field of the profile, an object as `Kind/name`, or the reason of a condition.
+    pub about: String,
     /// What.
     pub message: String,
     /// What to do; may be empty.
@@ -76,7 +76,7 @@ pub struct Conflict {
 impl From<&Problem> for Conflict {
     fn from(problem: &Problem) -> Self {
         Self {
-            place: problem.field.clone(),
+            about: problem.field.clone(),
             message: problem.message.clone(),
             remedy: problem.remedy.clone(),
         }

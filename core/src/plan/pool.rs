@@ -7,8 +7,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::Wanted;
-use crate::merge::{Merged, Overridden, merge, overridden, reconcilable, sources};
-use crate::merge::MergeError;
+use crate::merge::{MergeError, Merged, merge, reconcilable, sources};
 use crate::openshift::{MachineConfig, MachineConfigPool};
 
 /// What the pool's nodes would run.
@@ -44,8 +43,6 @@ pub struct Pool {
     pub after: MachineConfigPool,
     /// The merge as it would be, without what a KubeletConfig generates.
     pub merged: Merged,
-    /// What a later MachineConfig takes from ours.
-    pub overridden: Vec<Overridden>,
 }
 
 impl Pool {
@@ -64,8 +61,6 @@ impl Pool {
         if let Some(current) = current {
             reconcilable(current, &sources_after)?;
         }
-        let ours = wanted.rendered.machine_config.as_ref().map(|config| config.name_any());
-        let overridden = ours.map(|ours| overridden(&sources_after, &ours)).unwrap_or_default();
         let arguments_before = current
             .and_then(|config| config.spec.kernel_arguments.clone())
             .unwrap_or_default();
@@ -76,7 +71,7 @@ impl Pool {
             kernel_arguments: merged.kernel_arguments.clone(),
             sources: sources_after.iter().map(|source| source.name_any()).collect(),
         };
-        Ok(Some(Self { outcome, after, merged, overridden }))
+        Ok(Some(Self { outcome, after, merged }))
     }
 }
 
@@ -97,7 +92,7 @@ fn after(before: Option<&MachineConfigPool>, rendered: &MachineConfigPool) -> Ma
 }
 
 /// All MachineConfigs as they would be: ours in place of what carries our name, and what we'd prune gone.
-fn configs_after(wanted: &Wanted<'_>) -> Vec<MachineConfig> {
+pub fn configs_after(wanted: &Wanted<'_>) -> Vec<MachineConfig> {
     let profile = &wanted.profile.name;
     let ours = wanted.rendered.machine_config.as_ref();
     wanted

@@ -126,8 +126,8 @@ fn conflicts(conflicts: &[Conflict], style: Style, text: &mut String) {
         return;
     }
     let _ = writeln!(text, "\n{}", style.paint(BOLD, "Conflicts and warnings"));
-    for Conflict { place, message, remedy } in conflicts {
-        let _ = writeln!(text, "  {} {place}: {message}", style.paint(YELLOW, "!"));
+    for Conflict { about, message, remedy } in conflicts {
+        let _ = writeln!(text, "  {} {about}: {message}", style.paint(YELLOW, "!"));
         if !remedy.is_empty() {
             let _ = writeln!(text, "    {remedy}");
         }
