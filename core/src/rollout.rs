@@ -15,6 +15,7 @@ pub mod difference;
 pub mod landing;
 mod nodes;
 mod removal;
+pub use removal::no_node;
 
 #[cfg(test)]
 pub(crate) mod simulation;

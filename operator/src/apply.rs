@@ -276,11 +276,9 @@ async fn exactly(writer: &Writer, kind: Kind, wanted: &Value) -> Result<(), Writ
 /// A merge patch that removes what a JSON pointer names. Lists are atomic under server-side apply: nothing of ours
 /// has anything foreign inside one.
 fn removal(pointer: &str) -> Value {
-    pointer
-        .split('/')
-        .skip(1)
+    let path = pointer.trim_start_matches('/');
+    path.rsplit('/')
         .map(|part| part.replace("~1", "/").replace("~0", "~"))
-        .rev()
         .fold(Value::Null, |inner, key| {
             Value::Object([(key, inner)].into_iter().collect())
         })

@@ -64,7 +64,7 @@ impl Caches {
                 .profiles
                 .state()
                 .iter()
-                .filter(|profile| pools_of(profile).contains(pool.as_str()))
+                .filter(|profile| self.pools_of(profile).contains(pool.as_str()))
                 .map(|profile| profile.name_any())
                 .collect(),
         }
@@ -74,10 +74,30 @@ impl Caches {
     pub fn dereference(&self, name: &str) -> Option<Dereferenced> {
         let object = self.profiles.find(|profile| profile.name_any() == name)?;
         Some(Dereferenced {
-            cluster: self.cluster(name, &pools_of(&object)),
+            cluster: self.cluster(name, &self.pools_of(&object)),
             live: self.live(name),
             source: read(&object),
         })
+    }
+
+    /// The pools that a profile shapes or shaped: as it says now, as its status says, and as the pools say
+    /// themselves, because a status forgets a former pool before its nodes have left it.
+    fn pools_of(&self, profile: &DynamicObject) -> BTreeSet<String> {
+        let text = |pointer: &str| Some(profile.data.pointer(pointer)?.as_str()?.to_owned());
+        let name = profile.name_any();
+        let now = text("/spec/pool/name").unwrap_or_else(|| name.clone());
+        let before = text("/status/machineConfigPool");
+        let marks = [names::ANNOTATION_CREATED_BY, names::ANNOTATION_PAUSED_FOR];
+        let pools = self.pools.state();
+        let marked = pools
+            .iter()
+            .filter(|pool| {
+                marks
+                    .iter()
+                    .any(|mark| pool.annotations().get(*mark) == Some(&name))
+            })
+            .map(|pool| pool.name_any());
+        std::iter::once(now).chain(before).chain(marked).collect()
     }
 
     /// What of the cluster concerns a profile with these pools: of nodes and MachineConfigs, of which
@@ -242,14 +262,6 @@ impl Caches {
             others,
         }
     }
-}
-
-/// The pools that a profile shapes or shaped: as it says now, and as its status says.
-fn pools_of(profile: &DynamicObject) -> BTreeSet<String> {
-    let text = |pointer: &str| Some(profile.data.pointer(pointer)?.as_str()?.to_owned());
-    let now = text("/spec/pool/name").unwrap_or_else(|| profile.name_any());
-    let before = text("/status/machineConfigPool");
-    std::iter::once(now).chain(before).collect()
 }
 
 /// Whether a node has, or is on its way to, a configuration that may be one of these pools'. Pool

@@ -1,0 +1,209 @@
+//! One round for one profile: dereference, validate, render, apply, update the status. Nothing is remembered from one
+//! round to the next; the API server holds everything.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::runtime::events::Recorder;
+use realtime_core::api::RealtimeProfile;
+use realtime_core::api::realtime_profile::RealtimeProfileStatus;
+use realtime_core::cluster::Cluster;
+use realtime_core::openshift::MachineConfigPool;
+use realtime_core::rollout::{Live, Step};
+use realtime_core::status::{self, Inputs};
+use realtime_core::validate::Validated;
+use serde_json::Value;
+
+use crate::apply::{apply, resource};
+use crate::caches::{Caches, Source};
+use crate::metrics::Metrics;
+use crate::render::{Decision, render};
+use crate::update_status::update_status;
+use crate::validate::validate;
+use crate::writer::{WriteError, Writer};
+
+/// What a round needs besides the profile's name.
+#[derive(Clone)]
+pub struct Context {
+    /// The caches.
+    pub caches: Arc<Caches>,
+    /// The door for writes.
+    pub writer: Writer,
+    /// Who writes Events.
+    pub recorder: Recorder,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What one round stands on.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The profile.
+    pub profile: RealtimeProfile,
+    /// What of the cluster concerns it.
+    pub cluster: Cluster,
+    /// What is there under our names.
+    pub live: Live,
+}
+
+/// How a round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to do until something changes.
+    Settled,
+    /// The profile is gone.
+    Gone,
+    /// The caches lag behind our own writes: look again when they have caught up, or soon.
+    Stale,
+}
+
+/// The round.
+pub async fn reconcile(context: &Context, name: &str) -> Result<Outcome, WriteError> {
+    let Some(dereferenced) = context.caches.dereference(name) else {
+        return Ok(Outcome::Gone);
+    };
+    let profile = match dereferenced.source {
+        Source::Profile(profile) => *profile,
+        Source::Unreadable {
+            object,
+            status,
+            problems,
+        } => return unreadable(context, &object.metadata, *status, &problems).await,
+    };
+    let observation = Observation {
+        profile,
+        cluster: dereferenced.cluster,
+        live: dereferenced.live,
+    };
+    if is_stale(&context.writer, &observation) {
+        return Ok(Outcome::Stale);
+    }
+    let validated = validate(&observation);
+    let decision = render(&observation, &validated);
+    let applied = apply(
+        &context.writer,
+        &observation,
+        decision.rendered.as_ref(),
+        &decision.steps,
+    )
+    .await;
+    if applied.as_ref().is_err_and(WriteError::is_race) {
+        return applied.map(|()| Outcome::Settled);
+    }
+    if applied.is_ok() && decision.steps.contains(&Step::ReleaseFinalizer) {
+        return Ok(Outcome::Gone);
+    }
+    let status = status_of(&observation, &validated, &decision, applied.as_ref().err());
+    update_status(
+        &context.writer,
+        &context.recorder,
+        &context.metrics,
+        &observation.profile,
+        &status,
+    )
+    .await?;
+    applied.map(|()| Outcome::Settled)
+}
+
+fn status_of(
+    observation: &Observation,
+    validated: &Validated,
+    decision: &Decision,
+    failure: Option<&WriteError>,
+) -> RealtimeProfileStatus {
+    let failure = failure.map(WriteError::to_string);
+    status::status(
+        &Inputs {
+            profile: &observation.profile,
+            problems: &validated.problems,
+            wanted: validated.profile.as_ref().zip(decision.rendered.as_ref()),
+            cluster: &observation.cluster,
+            steps: &decision.steps,
+            failure: failure.as_deref(),
+        },
+        &now(),
+    )
+}
+
+/// A profile that can't even be read gets a condition; nothing else is touched.
+async fn unreadable(
+    context: &Context,
+    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    before: RealtimeProfileStatus,
+    problems: &str,
+) -> Result<Outcome, WriteError> {
+    let status = status::unreadable(&before, metadata.generation, problems, &now());
+    let profile = RealtimeProfile {
+        metadata: metadata.clone(),
+        spec: Default::default(),
+        status: Some(before),
+    };
+    update_status(
+        &context.writer,
+        &context.recorder,
+        &context.metrics,
+        &profile,
+        &status,
+    )
+    .await?;
+    Ok(Outcome::Settled)
+}
+
+/// Whether a cache doesn't show yet what we wrote ourselves.
+fn is_stale(writer: &Writer, observation: &Observation) -> bool {
+    let written = &writer.written;
+    let profile = &observation.profile;
+    let name = profile.name_any();
+    let objects = [
+        ("KubeletConfig", &observation.live.kubelet_config),
+        ("Tuned", &observation.live.tuned),
+        ("RuntimeClass", &observation.live.runtime_class),
+    ];
+    let object = realtime_core::names::object_name(&name);
+    let machine = realtime_core::names::machine_config_name(&name);
+    let pools = resource::<MachineConfigPool>().kind;
+    written.is_stale(
+        "RealtimeProfile",
+        &name,
+        profile.resource_version().as_deref(),
+    ) || written.is_stale(
+        "MachineConfig",
+        &machine,
+        version(observation.live.machine_config.as_ref()),
+    ) || objects
+        .iter()
+        .any(|(kind, live)| written.is_stale(kind, &object, version(live.as_ref())))
+        || observation.cluster.pools.iter().any(|pool| {
+            written.is_stale(&pools, &pool.name_any(), pool.resource_version().as_deref())
+        })
+        || created_pool_is_unseen(writer, observation)
+}
+
+/// A pool that we just created and that no cache shows yet.
+fn created_pool_is_unseen(writer: &Writer, observation: &Observation) -> bool {
+    let profile = &observation.profile;
+    let name = profile
+        .spec
+        .pool
+        .as_ref()
+        .and_then(|pool| pool.name.clone())
+        .unwrap_or_else(|| profile.name_any());
+    let seen = observation
+        .cluster
+        .pools
+        .iter()
+        .any(|pool| pool.name_any() == name);
+    !seen && writer.written.is_stale("MachineConfigPool", &name, None)
+}
+
+fn version(live: Option<&Value>) -> Option<&str> {
+    live?.pointer("/metadata/resourceVersion")?.as_str()
+}
+
+fn now() -> Time {
+    // Conditions have whole seconds.
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
