@@ -11,6 +11,8 @@ mod value;
 pub use cluster_documents::cluster_from_documents;
 pub use schema::schema_problems;
 
+use std::sync::LazyLock;
+
 use kube::CustomResourceExt;
 use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
@@ -164,7 +166,7 @@ pub fn profile(mut value: Value) -> Result<RealtimeProfile, Problems> {
     object.remove("status");
     problems
         .0
-        .extend(schema_problems(&value, &profile_schema()).0);
+        .extend(schema_problems(&value, &PROFILE_SCHEMA).0);
     if problems.has_errors() {
         return Err(problems.sorted());
     }
@@ -178,6 +180,23 @@ pub fn profile(mut value: Value) -> Result<RealtimeProfile, Problems> {
         problems.sorted()
     })
 }
+
+/// What the schema has against a typed profile. `profile` has told it already for one that comes from text.
+pub(crate) fn profile_problems(profile: &RealtimeProfile) -> Problems {
+    let schema = PROFILE_SCHEMA.pointer("/properties/spec");
+    match serde_json::to_value(&profile.spec) {
+        Ok(spec) => schema::problems_below("spec", &spec, schema.unwrap_or(&Value::Null)),
+        Err(error) => Problems(vec![Problem::error(
+            "spec",
+            "",
+            error.to_string(),
+            "compare with `oc explain realtimeprofile.spec`",
+        )]),
+    }
+}
+
+/// Built once: it is the same for all profiles.
+static PROFILE_SCHEMA: LazyLock<Value> = LazyLock::new(profile_schema);
 
 /// The profile's schema as the CRD has it, with the three fields that every object has.
 fn profile_schema() -> Value {

@@ -18,6 +18,13 @@ pub fn schema_problems(value: &Value, schema: &Value) -> Problems {
     problems.sorted()
 }
 
+/// As [`schema_problems`] for a value that is the field of another.
+pub(super) fn problems_below(path: &str, value: &Value, schema: &Value) -> Problems {
+    let mut problems = Problems::default();
+    check(value, schema, path, &mut problems);
+    problems.sorted()
+}
+
 /// A value as a message shows it: text without quotes, and nothing of an object's inside.
 pub(super) fn shown(value: &Value) -> String {
     match value {

@@ -1,0 +1,170 @@
+//! Reservations and overrides of the kubelet: what OpenShift refuses, what it drops without a word, and what would
+//! keep the kubelet from starting. `kubeletconfig.json` among the recordings says which is which.
+
+mod fields;
+mod together;
+mod values;
+
+use serde_json::{Map, Value};
+
+use crate::api::realtime_profile::{KubeletSpec, Reservation};
+use crate::facts::NodeFacts;
+use crate::input::suggest;
+use crate::merge::kubelet::{FIELDS, Kind, kind_of};
+use crate::problem::{Problem, Problems};
+
+pub(super) use together::check_together;
+
+const FIELD: &str = "spec.kubelet.overrides";
+
+/// What of `spec.kubelet` is used.
+#[derive(Default)]
+pub(super) struct Kubelet {
+    pub system_reserved: Option<Reservation>,
+    pub kube_reserved: Option<Reservation>,
+    pub overrides: Map<String, Value>,
+}
+
+pub(super) fn check(
+    spec: Option<&KubeletSpec>,
+    facts: &[NodeFacts],
+    problems: &mut Problems,
+) -> Kubelet {
+    let Some(KubeletSpec {
+        system_reserved,
+        kube_reserved,
+        overrides,
+    }) = spec
+    else {
+        return Kubelet::default();
+    };
+    for (name, reservation) in [
+        ("systemReserved", system_reserved),
+        ("kubeReserved", kube_reserved),
+    ] {
+        if let Some(reservation) = reservation {
+            check_reservation(
+                &format!("spec.kubelet.{name}"),
+                reservation,
+                facts,
+                problems,
+            );
+        }
+    }
+    for (key, value) in overrides {
+        check_override(key, value, problems);
+    }
+    let mut overrides = overrides.clone();
+    // Allowed inside, and without meaning there.
+    overrides.remove("apiVersion");
+    overrides.remove("kind");
+    Kubelet {
+        system_reserved: system_reserved.clone(),
+        kube_reserved: kube_reserved.clone(),
+        overrides,
+    }
+}
+
+fn check_reservation(
+    field: &str,
+    reservation: &Reservation,
+    facts: &[NodeFacts],
+    problems: &mut Problems,
+) {
+    let Reservation {
+        cpu,
+        memory,
+        ephemeral_storage,
+        pid,
+    } = reservation;
+    for (name, text) in [
+        ("cpu", cpu),
+        ("memory", memory),
+        ("ephemeral-storage", ephemeral_storage),
+        ("pid", pid),
+    ] {
+        let Some(text) = text else { continue };
+        let field = format!("{field}.{name}");
+        let Some(quantity) = values::quantity(&field, text, problems) else {
+            continue;
+        };
+        let too_large = facts.iter().any(|node| match name {
+            "cpu" => node
+                .cpu_capacity
+                .is_some_and(|cpus| quantity.milli_value() >= i64::from(cpus) * 1000),
+            "memory" => node.memory_kib.is_some_and(|kib| {
+                quantity.value() >= i64::try_from(kib.saturating_mul(1024)).unwrap_or(i64::MAX)
+            }),
+            _ => false,
+        });
+        if too_large {
+            problems.push(Problem::error(
+                field,
+                text,
+                "is as much as a node of the pool has: nothing would be left for pods",
+                "lower it",
+            ));
+        }
+    }
+}
+
+fn check_override(key: &str, value: &Value, problems: &mut Problems) {
+    let field = format!("{FIELD}.{}", key.escape_debug());
+    let shown = values::shown(value);
+    if let Some((_, why)) = fields::REFUSED.iter().find(|(name, _)| *name == key) {
+        problems.push(Problem::error(field, shown, format!("OpenShift refuses it, and the KubeletConfig would block every change of the pool: {why}"), "remove it"));
+        return;
+    }
+    if let Some((_, wanted)) = fields::HEADER.iter().find(|(name, _)| *name == key) {
+        if value.as_str() != Some(wanted) {
+            problems.push(Problem::error(
+                field,
+                shown,
+                "is not what a KubeletConfiguration has there",
+                format!("write {wanted}, or remove it"),
+            ));
+        }
+        return;
+    }
+    let Some(kind) = kind_of(key) else {
+        let names = FIELDS
+            .iter()
+            .flat_map(|(_, names)| names.split_ascii_whitespace());
+        problems.push(Problem::error(
+            field,
+            shown,
+            "is no field of a KubeletConfiguration: OpenShift drops it without a word",
+            suggest::remedy(key, names),
+        ));
+        return;
+    };
+    if !values::has_kind(&field, value, kind, problems) {
+        return;
+    }
+    let before = problems.0.len();
+    fields::check_value(&field, key, value, problems);
+    if problems.0.len() == before && values::is_zero(value) && !fields::KEEPS_ZERO.contains(&key) {
+        problems.push(Problem::warning(
+            field,
+            shown,
+            "is what Go takes for absent: OpenShift drops it, and what the pool has stays",
+            "remove it",
+        ));
+    }
+    if kind == Kind::Text
+        && value
+            .as_str()
+            .is_some_and(|text| text.chars().any(char::is_control))
+    {
+        problems.push(Problem::error(
+            format!("{FIELD}.{key}"),
+            value.to_string(),
+            "holds a control character",
+            "write it as one line of plain text",
+        ));
+    }
+}
+
+#[cfg(test)]
+#[path = "kubelet/tests.rs"]
+mod tests;

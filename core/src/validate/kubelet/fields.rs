@@ -1,0 +1,389 @@
+//! The values that a kubelet takes, field by field. The fields and their types are `merge::kubelet`'s table.
+//!
+//! Source: Kubernetes 1.34's validation of KubeletConfiguration and the managers' own option checks; the refusals
+//! are the Machine Config Operator's.
+
+use serde_json::{Map, Value};
+
+use super::values::{self, at_least, between, one_of, positive};
+use crate::cpu_set::CpuSet;
+use crate::input::suggest;
+use crate::problem::{Problem, Problems};
+
+/// What OpenShift refuses by name, and why.
+pub(super) const REFUSED: &[(&str, &str)] = &[
+    ("cgroupDriver", "it must be that of CRI-O, systemd"),
+    ("clusterDNS", "the cluster's DNS operator gives it"),
+    ("clusterDomain", "the cluster's DNS operator gives it"),
+    (
+        "featureGates",
+        "they are the cluster's, in its FeatureGate object",
+    ),
+    ("failSwapOn", "swap is OpenShift's to decide"),
+];
+
+/// Keys of the file's own header, and what they must say.
+pub(super) const HEADER: &[(&str, &str)] = &[
+    ("apiVersion", "kubelet.config.k8s.io/v1beta1"),
+    ("kind", "KubeletConfiguration"),
+];
+
+/// Fields for which a zero value says something all the same: none is known; a zero is refused or dropped.
+pub(super) const KEEPS_ZERO: &[&str] = &[];
+
+const CPU_OPTIONS: [&str; 4] = [
+    "full-pcpus-only",
+    "distribute-cpus-across-numa",
+    "strict-cpu-reservation",
+    "prefer-align-cpus-by-uncorecache",
+];
+/// They need a feature gate, which OpenShift doesn't let one set.
+const CPU_OPTIONS_ALPHA: [&str; 2] = ["align-by-socket", "distribute-cpus-across-cores"];
+const TOPOLOGY_OPTIONS: [&str; 2] = ["prefer-closest-numa-nodes", "max-allowable-numa-nodes"];
+const SIGNALS: [&str; 8] = [
+    "memory.available",
+    "nodefs.available",
+    "nodefs.inodesFree",
+    "imagefs.available",
+    "imagefs.inodesFree",
+    "containerfs.available",
+    "containerfs.inodesFree",
+    "pid.available",
+];
+const RESERVABLE: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pid"];
+const ENFORCEMENTS: [&str; 6] = [
+    "none",
+    "pods",
+    "system-reserved",
+    "kube-reserved",
+    "system-reserved-compressible",
+    "kube-reserved-compressible",
+];
+/// Those of Go's crypto/tls, which the kubelet knows by name.
+const CIPHERS: [&str; 24] = [
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
+    "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_RSA_WITH_RC4_128_SHA",
+];
+
+/// The type is right already.
+pub(super) fn check_value(field: &str, key: &str, value: &Value, problems: &mut Problems) {
+    match value {
+        Value::String(text) => check_text(field, key, text, problems),
+        Value::Number(_) => check_number(field, key, value, problems),
+        Value::Array(items) => check_list(field, key, items, problems),
+        Value::Object(map) => check_map(field, key, map, problems),
+        Value::Bool(true) if key == "runOnce" => problems.push(Problem::error(
+            field,
+            "true",
+            "keeps the kubelet from starting: it can't run once any more",
+            "remove it",
+        )),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+fn check_text(field: &str, key: &str, text: &str, problems: &mut Problems) {
+    let choices: &[&str] = match key {
+        "cpuManagerPolicy" => &["none", "static"],
+        "memoryManagerPolicy" => &["None", "Static"],
+        "topologyManagerPolicy" => &["none", "best-effort", "restricted", "single-numa-node"],
+        "topologyManagerScope" => &["container", "pod"],
+        "hairpinMode" => &["promiscuous-bridge", "hairpin-veth", "none"],
+        "tlsMinVersion" => &[
+            "VersionTLS10",
+            "VersionTLS11",
+            "VersionTLS12",
+            "VersionTLS13",
+        ],
+        "configMapAndSecretChangeDetectionStrategy" => &["Get", "Cache", "Watch"],
+        "imagePullCredentialsVerificationPolicy" => &[
+            "NeverVerify",
+            "NeverVerifyPreloadedImages",
+            "NeverVerifyAllowlistedImages",
+            "AlwaysVerify",
+        ],
+        "contentType" => &["application/json", "application/vnd.kubernetes.protobuf"],
+        // What OpenShift itself sets: anything else ends in a kubelet that doesn't start, or in a refusal.
+        "cgroupRoot" => &["/"],
+        "systemCgroups" | "systemReservedCgroup" => &["/system.slice"],
+        "containerRuntimeEndpoint" | "imageServiceEndpoint" => {
+            &["/var/run/crio/crio.sock", "unix:///var/run/crio/crio.sock"]
+        }
+        _ => &[],
+    };
+    if !choices.is_empty() {
+        if !text.is_empty() {
+            one_of(field, text, choices, problems);
+        }
+        return;
+    }
+    match key {
+        "staticPodPath" if !text.is_empty() => problems.push(Problem::error(
+            field,
+            text,
+            "OpenShift refuses it: static pods are its own on this pool",
+            "remove it",
+        )),
+        "reservedSystemCPUs" => {
+            if let Err(error) = text.parse::<CpuSet>() {
+                problems.push(Problem::error(
+                    field,
+                    text,
+                    error.to_string(),
+                    "write numbers and ranges, as in 0-3,8; better: spec.cpu.reserved",
+                ));
+            }
+        }
+        "containerLogMaxSize" => {
+            values::quantity(field, text, problems);
+        }
+        _ if super::kind_of(key) == Some(super::Kind::Duration) => {
+            check_duration(field, key, text, problems)
+        }
+        _ => {}
+    }
+}
+
+fn check_duration(field: &str, key: &str, text: &str, problems: &mut Problems) {
+    let Some(seconds) = values::duration(field, text, problems) else {
+        return;
+    };
+    let bounds = match key {
+        "cpuCFSQuotaPeriod" => problems_range(seconds, 0.001, 1.0, "1ms to 1s"),
+        "containerLogMonitorInterval" => problems_range(seconds, 3.0, f64::MAX, "3s or more"),
+        "shutdownGracePeriod" | "shutdownGracePeriodCriticalPods" if seconds != 0.0 => {
+            problems_range(seconds, 1.0, f64::MAX, "0s, or 1s and more")
+        }
+        _ => problems_range(seconds, 0.0, f64::MAX, "no negative time"),
+    };
+    if let Some(remedy) = bounds {
+        problems.push(Problem::error(
+            field,
+            text,
+            "is out of range: the kubelet would not start",
+            remedy,
+        ));
+    }
+}
+
+fn problems_range(seconds: f64, least: f64, most: f64, words: &str) -> Option<String> {
+    (seconds < least || seconds > most).then(|| format!("use {words}"))
+}
+
+fn check_number(field: &str, key: &str, value: &Value, problems: &mut Problems) {
+    match key {
+        "healthzPort" | "readOnlyPort" => between(field, value, 0, 65_535, problems),
+        "port" => between(field, value, 1, 65_535, problems),
+        "oomScoreAdj" => between(field, value, -1000, 1000, problems),
+        "imageGCHighThresholdPercent" | "imageGCLowThresholdPercent" => {
+            between(field, value, 0, 100, problems)
+        }
+        "iptablesMasqueradeBit" | "iptablesDropBit" => between(field, value, 0, 31, problems),
+        "nodeStatusMaxImages" | "podPidsLimit" => at_least(field, value, -1, problems),
+        "nodeLeaseDurationSeconds"
+        | "maxParallelImagePulls"
+        | "containerLogMaxWorkers"
+        | "maxPods" => at_least(field, value, 1, problems),
+        "containerLogMaxFiles" => at_least(field, value, 2, problems),
+        "memoryThrottlingFactor" => {
+            if !value
+                .as_f64()
+                .is_some_and(|factor| factor > 0.0 && factor <= 1.0)
+            {
+                problems.push(Problem::error(
+                    field,
+                    value,
+                    "is out of range: the kubelet would not start",
+                    "use more than 0 and at most 1",
+                ));
+            }
+        }
+        _ => at_least(field, value, 0, problems),
+    }
+}
+
+fn check_list(field: &str, key: &str, items: &[Value], problems: &mut Problems) {
+    match key {
+        "enforceNodeAllocatable" => {
+            let texts: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            for (index, text) in texts.iter().enumerate() {
+                one_of(&format!("{field}[{index}]"), text, &ENFORCEMENTS, problems);
+                if texts.iter().take(index).any(|earlier| earlier == text) {
+                    problems.push(Problem::error(
+                        format!("{field}[{index}]"),
+                        text,
+                        "appears twice",
+                        "remove one",
+                    ));
+                }
+            }
+            if texts.len() > 1 && texts.contains(&"none") {
+                problems.push(Problem::error(
+                    field,
+                    "none",
+                    "stands alone or not at all",
+                    "remove the others, or none",
+                ));
+            }
+            for part in ["system", "kube"] {
+                let (whole, some) = (
+                    format!("{part}-reserved"),
+                    format!("{part}-reserved-compressible"),
+                );
+                if texts.contains(&whole.as_str()) && texts.contains(&some.as_str()) {
+                    problems.push(Problem::error(
+                        field,
+                        whole,
+                        format!("can't stand beside {some}"),
+                        "remove one",
+                    ));
+                }
+            }
+        }
+        "tlsCipherSuites" => {
+            for (index, text) in items.iter().filter_map(Value::as_str).enumerate() {
+                if !CIPHERS.contains(&text) {
+                    problems.push(Problem::error(
+                        format!("{field}[{index}]"),
+                        text,
+                        "is no cipher suite that the kubelet knows: it would not start",
+                        suggest::nearest(text, CIPHERS).map_or_else(
+                            || "use the names of Go's crypto/tls".to_owned(),
+                            |near| format!("did you mean `{near}`?"),
+                        ),
+                    ));
+                }
+            }
+        }
+        "reservedMemory" => super::together::check_reserved_memory(field, items, problems),
+        _ => {}
+    }
+}
+
+fn check_map(field: &str, key: &str, map: &Map<String, Value>, problems: &mut Problems) {
+    let keys: &[&str] = match key {
+        "cpuManagerPolicyOptions" => &CPU_OPTIONS,
+        "topologyManagerPolicyOptions" => &TOPOLOGY_OPTIONS,
+        "evictionHard" | "evictionSoft" | "evictionSoftGracePeriod" | "evictionMinimumReclaim" => {
+            &SIGNALS
+        }
+        "systemReserved" | "kubeReserved" => &RESERVABLE,
+        "qosReserved" => &["memory"],
+        "memorySwap" => {
+            if map
+                .get("swapBehavior")
+                .is_some_and(|behaviour| !values::is_zero(behaviour))
+            {
+                problems.push(Problem::error(format!("{field}.swapBehavior"), values::shown(map.get("swapBehavior").unwrap_or(&Value::Null)), "OpenShift refuses it, and the KubeletConfig would block every change of the pool", "remove it"));
+            }
+            &["swapBehavior"]
+        }
+        "userNamespaces" => &["idsPerPod"],
+        "crashLoopBackOff" => &["maxContainerRestartPeriod"],
+        "authentication" => &["x509", "webhook", "anonymous"],
+        "authorization" => &["mode", "webhook"],
+        "logging" => &[
+            "format",
+            "flushFrequency",
+            "verbosity",
+            "vmodule",
+            "options",
+        ],
+        "tracing" => &["endpoint", "samplingRatePerMillion"],
+        _ => return,
+    };
+    for (name, value) in map {
+        let field = format!("{field}.{}", name.escape_debug());
+        let text = value.as_str().unwrap_or_default();
+        if key == "cpuManagerPolicyOptions" && CPU_OPTIONS_ALPHA.contains(&name.as_str()) {
+            problems.push(Problem::error(
+                field,
+                text,
+                "needs a feature gate that OpenShift doesn't open: the kubelet would not start",
+                "remove it",
+            ));
+            continue;
+        }
+        if !keys.contains(&name.as_str()) {
+            problems.push(Problem::error(
+                field,
+                values::shown(value),
+                "is no name that the kubelet knows here",
+                suggest::remedy(name, keys.iter().copied()),
+            ));
+            continue;
+        }
+        match key {
+            "cpuManagerPolicyOptions" => one_of(&field, text, &["true", "false"], problems),
+            "topologyManagerPolicyOptions" if name == "max-allowable-numa-nodes" => {
+                if !text.parse::<u32>().is_ok_and(|nodes| nodes >= 8) {
+                    problems.push(Problem::error(
+                        field,
+                        text,
+                        "is out of range: the kubelet would not start",
+                        "use 8 or more",
+                    ));
+                }
+            }
+            "topologyManagerPolicyOptions" => one_of(&field, text, &["true", "false"], problems),
+            "systemReserved" | "kubeReserved" => {
+                values::quantity(&field, text, problems);
+            }
+            "evictionHard" | "evictionSoft" | "evictionMinimumReclaim" => {
+                check_threshold(&field, text, problems)
+            }
+            "evictionSoftGracePeriod" => {
+                values::duration(&field, text, problems);
+            }
+            "qosReserved" => check_threshold(&field, text, problems),
+            _ => {}
+        }
+    }
+}
+
+/// A quantity above zero, or a percentage from 0 to 100.
+fn check_threshold(field: &str, text: &str, problems: &mut Problems) {
+    match text.strip_suffix('%') {
+        Some(percent) => {
+            let plain = !percent.is_empty()
+                && percent
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'.');
+            if !plain
+                || !percent
+                    .parse::<f64>()
+                    .is_ok_and(|percent| (0.0..=100.0).contains(&percent))
+            {
+                problems.push(Problem::error(
+                    field,
+                    text,
+                    "is no percentage from 0% to 100%: the kubelet would not start",
+                    "write it as 10%",
+                ));
+            }
+        }
+        None => positive(field, text, problems),
+    }
+}
