@@ -6,7 +6,7 @@ use realtime_core::cluster::Cluster;
 use realtime_core::problem::{Problem, Problems};
 use realtime_core::validate::{ValidProfile, validate};
 
-use crate::source::{Given, GivenProfile, Place};
+use crate::source::{Given, GivenProfile, Misshapen, Place};
 
 /// One profile, checked.
 pub struct Checked {
@@ -48,8 +48,21 @@ pub fn one(given: GivenProfile, cluster: &Cluster) -> Checked {
             let validated = validate(&profile, cluster);
             Checked { place, valid: validated.profile, problems: validated.problems }
         }
-        Err(problems) => Checked { place, valid: None, problems },
+        Err(misshapen) => Checked { place, valid: None, problems: all_of(misshapen, cluster) },
     }
+}
+
+/// The shape's problems, and what is wrong with the rest: a field that the shape has a problem with is told once.
+fn all_of(misshapen: Misshapen, cluster: &Cluster) -> Problems {
+    let Misshapen { mut problems, readable } = misshapen;
+    if let Some(profile) = readable {
+        for problem in validate(&profile, cluster).problems.0 {
+            if problems.0.iter().all(|known| known.field != problem.field) {
+                problems.push(problem);
+            }
+        }
+    }
+    problems.sorted()
 }
 
 fn given_twice(name: &str, first: &Place) -> Problem {

@@ -26,7 +26,15 @@ pub struct GivenProfile {
     /// Where it stands.
     pub place: Place,
     /// The profile.
-    pub profile: Result<RealtimeProfile, Problems>,
+    pub profile: Result<RealtimeProfile, Misshapen>,
+}
+
+/// A profile whose shape is wrong.
+pub struct Misshapen {
+    /// What is wrong with it.
+    pub problems: Problems,
+    /// What can be read of it all the same: what is wrong with *that* is told in the same run.
+    pub readable: Option<Box<RealtimeProfile>>,
 }
 
 /// Everything that was given.
@@ -170,7 +178,7 @@ fn sort(values: Vec<Value>, file: &str, given: &mut Given) -> Result<(), SourceE
                 document: index + 1,
                 name: value["metadata"]["name"].as_str().map(str::to_owned),
             };
-            let profile = input::profile(value);
+            let profile = shaped(value);
             if let Ok(profile) = &profile {
                 given.cluster.profiles.push(profile.clone());
             }
@@ -202,6 +210,13 @@ fn sort(values: Vec<Value>, file: &str, given: &mut Given) -> Result<(), SourceE
     cluster.machine_config_nodes.extend(machine_config_nodes);
     cluster.image_mode_pools.extend(image_mode_pools);
     Ok(())
+}
+
+fn shaped(value: Value) -> Result<RealtimeProfile, Misshapen> {
+    input::profile(value.clone()).map_err(|problems| Misshapen {
+        problems,
+        readable: serde_json::from_value(value).ok().map(Box::new),
+    })
 }
 
 /// A list that holds profiles as its items; everything else as it is.

@@ -65,6 +65,13 @@ fn every_problem_of_every_profile_at_once() {
 }
 
 #[test]
+fn a_wrong_shape_hides_no_other_problem() {
+    let text = PROFILE.replace("realtime: true", "realtim: true").replace("'2-7'", "'1-7'");
+    let stderr = validate(text.as_bytes()).failure();
+    assert!(stderr.contains("spec.kernel.realtim") && stderr.contains("spec.cpu.isolated"), "{stderr}");
+}
+
+#[test]
 fn a_profile_given_twice() {
     let stderr = validate(format!("{PROFILE}---\n{PROFILE}").as_bytes()).failure();
     assert!(stderr.contains("given twice"), "{stderr}");
