@@ -71,8 +71,9 @@ pub(super) fn sections(profile: &ValidProfile) -> Vec<Section> {
         sections.set("sysctl", key, value);
     }
     for (section, options) in &profile.tuned_sections {
+        let kind = options.get("type").map_or(section.as_str(), |kind| kind.trim());
         for (key, value) in options {
-            if !ours_alone(section, key) {
+            if !ours_alone(kind, key) {
                 sections.set(section, key, value);
             }
         }
@@ -81,8 +82,8 @@ pub(super) fn sections(profile: &ValidProfile) -> Vec<Section> {
 }
 
 /// `validate` refuses these; a command line must not come from here even so.
-fn ours_alone(section: &str, key: &str) -> bool {
-    section == "bootloader" || (section == "main" && key == "include") || key.starts_with("cmdline")
+fn ours_alone(kind: &str, key: &str) -> bool {
+    kind == "bootloader" || (kind == "main" && key == "include") || key.starts_with("cmdline")
 }
 
 fn power(sections: &mut Sections, profile: &ValidProfile) {
