@@ -71,7 +71,9 @@ pub(super) fn sections(profile: &ValidProfile) -> Vec<Section> {
         sections.set("sysctl", key, value);
     }
     for (section, options) in &profile.tuned_sections {
-        let kind = options.get("type").map_or(section.as_str(), |kind| kind.trim());
+        let kind = options
+            .get("type")
+            .map_or(section.as_str(), |kind| kind.trim());
         for (key, value) in options {
             if !ours_alone(kind, key) {
                 sections.set(section, key, value);
