@@ -31,11 +31,9 @@ use serde_json::{Map, Value};
     printcolumn(name = "Status", type_ = "string", json_path = ".status.summary", description = "The reason of the most important condition"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 50")
-        .message("the name is part of other objects' names: at most 50 characters")
-        .field_path(".metadata.name"),
+        .message("the name is part of other objects' names: at most 50 characters"),
     validation = Rule::new("!self.metadata.name.contains('.')")
         .message("the name becomes a pool's and a node role's name: lower-case letters, digits and '-'")
-        .field_path(".metadata.name")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RealtimeProfileSpec {

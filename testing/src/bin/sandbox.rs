@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use realtime_testing::programs::{self, Program};
@@ -11,7 +12,17 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sandbox: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the workspace")?;
@@ -32,8 +43,9 @@ async fn main() -> anyhow::Result<()> {
     };
     tokio::pin!(stop);
 
+    let operator = programs.join("realtime-operator");
     let sandbox = tokio::select! {
-        sandbox = sandbox::start(root, &programs.join("realtime-operator")) => sandbox?,
+        sandbox = sandbox::start(root, &operator) => sandbox?,
         () = &mut stop => return Ok(()),
     };
     let shell = Shell::new(&sandbox, root, programs)?;
