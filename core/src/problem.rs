@@ -36,10 +36,10 @@ impl Problem {
     ) -> Self {
         Self {
             severity: Severity::Error,
-            field: field.into(),
-            value: shorten(&value.to_string()),
-            message: message.into(),
-            remedy: remedy.into(),
+            field: one_line(field.into()),
+            value: shorten(&one_line(value.to_string())),
+            message: one_line(message.into()),
+            remedy: one_line(remedy.into()),
         }
     }
 
@@ -73,6 +73,22 @@ impl fmt::Display for Problem {
 
 /// Longest value that a message repeats: enough to recognise it, too short to flood a condition.
 const SHOWN: usize = 80;
+
+/// Texts of an input may hold line ends and terminal sequences: a problem is one line, and never acts.
+fn one_line(text: String) -> String {
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                character.escape_default().to_string()
+            } else {
+                character.to_string()
+            }
+        })
+        .collect()
+}
 
 fn shorten(value: &str) -> String {
     if value.chars().count() <= SHOWN {

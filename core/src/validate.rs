@@ -225,3 +225,6 @@ fn names(nodes: &[String]) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

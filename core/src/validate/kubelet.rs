@@ -164,7 +164,3 @@ fn check_override(key: &str, value: &Value, problems: &mut Problems) {
         ));
     }
 }
-
-#[cfg(test)]
-#[path = "kubelet/tests.rs"]
-mod tests;
