@@ -35,7 +35,7 @@ pub fn markdown() -> String {
 }
 
 const HEAD: &str = "\
-<!-- Generated from core/src/render/kernel_arguments/catalogue.rs by `make docs`; a test compares. -->
+<!-- Generated from core/src/render/kernel_arguments/catalogue.rs: UPDATE_GOLDEN=1 cargo test -p realtime-core --test golden_render -->
 # Kernel arguments
 
 Every argument that the operator can write, when and why, in the order in which they are written. They are
