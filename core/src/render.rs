@@ -20,7 +20,7 @@ use crate::openshift::{KubeletConfig, MachineConfig, MachineConfigPool, Tuned};
 use crate::validate::ValidProfile;
 use crate::yaml;
 
-pub use kernel_arguments::kernel_arguments;
+pub use self::kernel_arguments::kernel_arguments;
 pub use machine_config::{KERNEL_TYPE_64K, KERNEL_TYPE_REALTIME};
 pub use runtime_class::HANDLER;
 pub use tuned::PRIORITY as TUNED_PRIORITY;
