@@ -42,7 +42,7 @@ pub fn validate(profile: &RealtimeProfile, cluster: &Cluster) -> Validated {
     let valid = sections(profile, cluster, &mut problems);
     // 3. The sections against each other and against the cluster, through what would be rendered.
     together(profile, &valid, cluster, &mut problems);
-    let problems = without_echoes(problems).sorted();
+    let problems = without_echoes(&problems).sorted();
     Validated {
         profile: (!problems.has_errors()).then_some(valid),
         problems,
@@ -189,7 +189,7 @@ fn balance(
 }
 
 /// Two checks may see the same fault of one field: the schema's word goes when a section says it better.
-fn without_echoes(problems: Problems) -> Problems {
+fn without_echoes(problems: &Problems) -> Problems {
     let is_pattern = |problem: &Problem| problem.remedy.starts_with("the form is ");
     let kept = problems
         .0

@@ -1,5 +1,6 @@
 //! Each CEL rule of our CRDs accepts and refuses, evaluated against the generated schema; and `validate`, which
 //! is all that holds offline, says the same as the rules do.
+#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 use kube::core::CustomResourceExt;
 use kube::core::cel::Validator;
@@ -80,11 +81,11 @@ fn all_rules(schema: &Value, found: &mut Vec<String>) {
     }
 }
 
-fn source(source: Value) -> Value {
+fn source(source: &Value) -> Value {
     json!({"kernel": {"provider": "NodeDaemon", "packages": {"source": source}}})
 }
 
-fn device(device: Value) -> Value {
+fn device(device: &Value) -> Value {
     json!({"cpu": {"reserved": "0", "isolated": "1"}, "network": {"limitQueuesToReserved": true, "devices": [device]}})
 }
 
@@ -105,14 +106,14 @@ fn cases() -> Vec<Case> {
         Case {
             message: "exactly one of repositories, urls, directory and image",
             field: "spec.kernel.packages.source",
-            accepted: source(json!({"directory": "/var/lib/rpms"})),
-            refused: source(json!({"directory": "/var/lib/rpms", "repositories": ["rt"]})),
+            accepted: source(&json!({"directory": "/var/lib/rpms"})),
+            refused: source(&json!({"directory": "/var/lib/rpms", "repositories": ["rt"]})),
         },
         Case {
             message: "exactly one of repositories, urls, directory and image",
             field: "spec.kernel.packages.source",
-            accepted: source(json!({"repositories": ["rt"]})),
-            refused: source(json!({})),
+            accepted: source(&json!({"repositories": ["rt"]})),
+            refused: source(&json!({})),
         },
         Case {
             message: "isolated needs reserved: the kubelet, the system and interrupts must run somewhere",
@@ -123,14 +124,14 @@ fn cases() -> Vec<Case> {
         Case {
             message: "name the device by interfaceName or by vendorID",
             field: "spec.network.devices[0]",
-            accepted: device(json!({"interfaceName": "eth1"})),
-            refused: device(json!({})),
+            accepted: device(&json!({"interfaceName": "eth1"})),
+            refused: device(&json!({})),
         },
         Case {
             message: "deviceID needs vendorID",
             field: "spec.network.devices[0]",
-            accepted: device(json!({"vendorID": "0x8086", "deviceID": "0x1521"})),
-            refused: device(json!({"interfaceName": "eth1", "deviceID": "0x1521"})),
+            accepted: device(&json!({"vendorID": "0x8086", "deviceID": "0x1521"})),
+            refused: device(&json!({"interfaceName": "eth1", "deviceID": "0x1521"})),
         },
         Case {
             message: "maxPerContainerMicroseconds can't exceed capacityMicroseconds",

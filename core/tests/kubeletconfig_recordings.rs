@@ -1,5 +1,6 @@
 //! What the real OpenShift refuses, drops without a word or hands to a kubelet that then dies, is a problem here; what
 //! works is none. It reads the recordings beside the project and says so loudly where they are absent.
+#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -2,6 +2,7 @@
 //! keep the kubelet from starting. `kubeletconfig.json` among the recordings says which is which.
 
 mod fields;
+mod names;
 mod together;
 mod values;
 
@@ -111,11 +112,11 @@ fn check_reservation(
 fn check_override(key: &str, value: &Value, problems: &mut Problems) {
     let field = format!("{FIELD}.{}", key.escape_debug());
     let shown = values::shown(value);
-    if let Some((_, why)) = fields::REFUSED.iter().find(|(name, _)| *name == key) {
+    if let Some((_, why)) = names::REFUSED.iter().find(|(name, _)| *name == key) {
         problems.push(Problem::error(field, shown, format!("OpenShift refuses it, and the KubeletConfig would block every change of the pool: {why}"), "remove it"));
         return;
     }
-    if let Some((_, wanted)) = fields::HEADER.iter().find(|(name, _)| *name == key) {
+    if let Some((_, wanted)) = names::HEADER.iter().find(|(name, _)| *name == key) {
         if value.as_str() != Some(wanted) {
             problems.push(Problem::error(
                 field,
@@ -143,7 +144,7 @@ fn check_override(key: &str, value: &Value, problems: &mut Problems) {
     }
     let before = problems.0.len();
     fields::check_value(&field, key, value, problems);
-    if problems.0.len() == before && values::is_zero(value) && !fields::KEEPS_ZERO.contains(&key) {
+    if problems.0.len() == before && values::is_zero(value) {
         problems.push(Problem::warning(
             field,
             shown,

@@ -1,8 +1,11 @@
 //! What validation says of whole profiles: fault by fault. Profiles are written as users write them.
 
 mod arbitrary;
+mod arguments;
 mod cluster_state;
-mod faults;
+mod files;
+mod hardware;
+mod whole;
 
 use super::*;
 use crate::cluster::{Dialect, Served};
@@ -25,8 +28,7 @@ fn named(name: &str, spec: &str) -> RealtimeProfile {
     let head = format!(
         "apiVersion: realtime.openshift.io/v1alpha1\nkind: RealtimeProfile\nmetadata: {{name: {name}}}\n"
     );
-    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    let text = format!("{head}spec:\n{indented}");
+    let text = format!("{head}spec:\n  {}\n", spec.replace('\n', "\n  "));
     profile(parse_documents(&text).expect(&text).remove(0)).expect(&text)
 }
 
@@ -77,3 +79,27 @@ fn passes(spec: &str, cluster: &Cluster) -> ValidProfile {
     );
     validated.profile.unwrap()
 }
+
+/// 16 CPUs as 8 cores of two threads (0 and 8, 1 and 9, …), two NUMA nodes of 32 GiB.
+const HARDWARE: &str = "
+kind: Node
+metadata: {name: n1, labels: {node-role.kubernetes.io/worker: '', node-role.kubernetes.io/edge-rt: '', kubernetes.io/arch: amd64}}
+status: {capacity: {cpu: '16', memory: 67108864Ki}}
+---
+kind: RealtimeNode
+metadata: {name: n1}
+spec: {profile: edge-rt}
+status:
+  host: {cpuVendor: GenuineIntel, cpuFamily: 6, cpuModel: 106}
+  topology:
+    cpus: 0-15
+    siblings: ['0,8', '1,9', '2,10', '3,11', '4,12', '5,13', '6,14', '7,15']
+    numaNodes: [{id: 0, cpus: '0-3,8-11', memoryKiB: 33554432}, {id: 1, cpus: '4-7,12-15', memoryKiB: 33554432}]
+";
+
+/// The same without a daemon: only the kubelet's numbers.
+const COUNTED: &str = "
+kind: Node
+metadata: {name: n1, labels: {node-role.kubernetes.io/edge-rt: '', kubernetes.io/arch: amd64}}
+status: {capacity: {cpu: '16', memory: 67108864Ki}}
+";

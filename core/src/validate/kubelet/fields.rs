@@ -5,87 +5,13 @@
 
 use serde_json::{Map, Value};
 
+use super::names::{
+    CIPHERS, CPU_OPTIONS, CPU_OPTIONS_ALPHA, ENFORCEMENTS, RESERVABLE, SIGNALS, TOPOLOGY_OPTIONS,
+};
 use super::values::{self, at_least, between, one_of, positive};
 use crate::cpu_set::CpuSet;
 use crate::input::suggest;
 use crate::problem::{Problem, Problems};
-
-/// What OpenShift refuses by name, and why.
-pub(super) const REFUSED: &[(&str, &str)] = &[
-    ("cgroupDriver", "it must be that of CRI-O, systemd"),
-    ("clusterDNS", "the cluster's DNS operator gives it"),
-    ("clusterDomain", "the cluster's DNS operator gives it"),
-    (
-        "featureGates",
-        "they are the cluster's, in its FeatureGate object",
-    ),
-    ("failSwapOn", "swap is OpenShift's to decide"),
-];
-
-/// Keys of the file's own header, and what they must say.
-pub(super) const HEADER: &[(&str, &str)] = &[
-    ("apiVersion", "kubelet.config.k8s.io/v1beta1"),
-    ("kind", "KubeletConfiguration"),
-];
-
-/// Fields for which a zero value says something all the same: none is known; a zero is refused or dropped.
-pub(super) const KEEPS_ZERO: &[&str] = &[];
-
-const CPU_OPTIONS: [&str; 4] = [
-    "full-pcpus-only",
-    "distribute-cpus-across-numa",
-    "strict-cpu-reservation",
-    "prefer-align-cpus-by-uncorecache",
-];
-/// They need a feature gate, which OpenShift doesn't let one set.
-const CPU_OPTIONS_ALPHA: [&str; 2] = ["align-by-socket", "distribute-cpus-across-cores"];
-const TOPOLOGY_OPTIONS: [&str; 2] = ["prefer-closest-numa-nodes", "max-allowable-numa-nodes"];
-const SIGNALS: [&str; 8] = [
-    "memory.available",
-    "nodefs.available",
-    "nodefs.inodesFree",
-    "imagefs.available",
-    "imagefs.inodesFree",
-    "containerfs.available",
-    "containerfs.inodesFree",
-    "pid.available",
-];
-const RESERVABLE: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pid"];
-const ENFORCEMENTS: [&str; 6] = [
-    "none",
-    "pods",
-    "system-reserved",
-    "kube-reserved",
-    "system-reserved-compressible",
-    "kube-reserved-compressible",
-];
-/// Those of Go's crypto/tls, which the kubelet knows by name.
-const CIPHERS: [&str; 24] = [
-    "TLS_AES_128_GCM_SHA256",
-    "TLS_AES_256_GCM_SHA384",
-    "TLS_CHACHA20_POLY1305_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
-    "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
-    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
-    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
-    "TLS_RSA_WITH_AES_128_CBC_SHA",
-    "TLS_RSA_WITH_AES_128_CBC_SHA256",
-    "TLS_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_RSA_WITH_AES_256_CBC_SHA",
-    "TLS_RSA_WITH_AES_256_GCM_SHA384",
-    "TLS_RSA_WITH_RC4_128_SHA",
-];
 
 /// The type is right already.
 pub(super) fn check_value(field: &str, key: &str, value: &Value, problems: &mut Problems) {
@@ -160,7 +86,7 @@ fn check_text(field: &str, key: &str, text: &str, problems: &mut Problems) {
             values::quantity(field, text, problems);
         }
         _ if super::kind_of(key) == Some(super::Kind::Duration) => {
-            check_duration(field, key, text, problems)
+            check_duration(field, key, text, problems);
         }
         _ => {}
     }
@@ -198,7 +124,7 @@ fn check_number(field: &str, key: &str, value: &Value, problems: &mut Problems) 
         "port" => between(field, value, 1, 65_535, problems),
         "oomScoreAdj" => between(field, value, -1000, 1000, problems),
         "imageGCHighThresholdPercent" | "imageGCLowThresholdPercent" => {
-            between(field, value, 0, 100, problems)
+            between(field, value, 0, 100, problems);
         }
         "iptablesMasqueradeBit" | "iptablesDropBit" => between(field, value, 0, 31, problems),
         "nodeStatusMaxImages" | "podPidsLimit" => at_least(field, value, -1, problems),
@@ -336,23 +262,17 @@ fn check_map(field: &str, key: &str, map: &Map<String, Value>, problems: &mut Pr
             continue;
         }
         match key {
-            "cpuManagerPolicyOptions" => one_of(&field, text, &["true", "false"], problems),
             "topologyManagerPolicyOptions" if name == "max-allowable-numa-nodes" => {
-                if !text.parse::<u32>().is_ok_and(|nodes| nodes >= 8) {
-                    problems.push(Problem::error(
-                        field,
-                        text,
-                        "is out of range: the kubelet would not start",
-                        "use 8 or more",
-                    ));
-                }
+                check_most_numa_nodes(&field, text, problems);
             }
-            "topologyManagerPolicyOptions" => one_of(&field, text, &["true", "false"], problems),
+            "cpuManagerPolicyOptions" | "topologyManagerPolicyOptions" => {
+                one_of(&field, text, &["true", "false"], problems);
+            }
             "systemReserved" | "kubeReserved" => {
                 values::quantity(&field, text, problems);
             }
             "evictionHard" | "evictionSoft" | "evictionMinimumReclaim" => {
-                check_threshold(&field, text, problems)
+                check_threshold(&field, text, problems);
             }
             "evictionSoftGracePeriod" => {
                 values::duration(&field, text, problems);
@@ -360,6 +280,18 @@ fn check_map(field: &str, key: &str, map: &Map<String, Value>, problems: &mut Pr
             "qosReserved" => check_threshold(&field, text, problems),
             _ => {}
         }
+    }
+}
+
+/// The kubelet's own limit is 8; the option can only raise it.
+fn check_most_numa_nodes(field: &str, text: &str, problems: &mut Problems) {
+    if !text.parse::<u32>().is_ok_and(|nodes| nodes >= 8) {
+        problems.push(Problem::error(
+            field,
+            text,
+            "is out of range: the kubelet would not start",
+            "use 8 or more",
+        ));
     }
 }
 

@@ -94,8 +94,11 @@ pub(super) fn between(field: &str, value: &Value, least: i64, most: i64, problem
     }
 }
 
-pub(super) fn at_least(field: &str, value: &Value, least: i64, problems: &mut Problems) {
-    if value.as_f64().is_none_or(|number| number < least as f64) {
+pub(super) fn at_least(field: &str, value: &Value, least: i32, problems: &mut Problems) {
+    if value
+        .as_f64()
+        .is_none_or(|number| number < f64::from(least))
+    {
         problems.push(Problem::error(
             field,
             value,

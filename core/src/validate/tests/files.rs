@@ -1,0 +1,304 @@
+//! Text that reaches files: TuneD, network devices, the kubelet. Each fault is refused or told by its field; what is right passes without a word.
+
+use super::*;
+
+#[test]
+fn text_stays_in_its_line_and_section() {
+    let none = nothing_known();
+    let evil = "\"x\\n[bootloader]\\ncmdline=+evil\"";
+    refuses(
+        &format!("tuned: {{sysctl: {{vm.swappiness: {evil}}}}}"),
+        &none,
+        "spec.tuned.sysctl.vm.swappiness",
+        "end or hide a line",
+    );
+    refuses(
+        &format!("tuned: {{sysctl: {{{evil}: '1'}}}}"),
+        &none,
+        "spec.tuned.sysctl.x\\n[bootloader]\\ncmdline=+evil",
+        "no name of a kernel parameter",
+    );
+    refuses(
+        "tuned: {sysctl: {net.ipv4.conf.*.rp_filter: '1'}}",
+        &none,
+        "spec.tuned.sysctl.net.ipv4.conf.*.rp_filter",
+        "no name",
+    );
+    refuses(
+        "tuned: {sysctl: {vm.swappiness: '10 # much'}}",
+        &none,
+        "spec.tuned.sysctl.vm.swappiness",
+        "comment",
+    );
+    refuses(
+        "tuned: {sysctl: {vm.swappiness: '${f:exec:id}'}}",
+        &none,
+        "spec.tuned.sysctl.vm.swappiness",
+        "TuneD replaces",
+    );
+    refuses(
+        "tuned: {sections: {bootloader: {cmdline: x}}}",
+        &none,
+        "spec.tuned.sections.bootloader",
+        "second reboot",
+    );
+    refuses(
+        "tuned: {sections: {extra: {type: bootloader, cmdline_x: y}}}",
+        &none,
+        "spec.tuned.sections.extra",
+        "second reboot",
+    );
+    refuses(
+        "tuned: {sections: {extra: {cmdline_x: y}}}",
+        &none,
+        "spec.tuned.sections.extra.cmdline_x",
+        "sets kernel arguments",
+    );
+    refuses(
+        "tuned: {sections: {main: {include: x}}}",
+        &none,
+        "spec.tuned.sections.main.include",
+        "given elsewhere",
+    );
+    refuses(
+        &format!("tuned: {{sections: {{vm: {{dirty_ratio: {evil}}}}}}}"),
+        &none,
+        "spec.tuned.sections.vm.dirty_ratio",
+        "end or hide",
+    );
+    refuses(
+        "tuned: {sections: {'a]b': {c: d}}}",
+        &none,
+        "spec.tuned.sections.a]b",
+        "no name of a TuneD section",
+    );
+    refuses(
+        "tuned: {sections: {vm: {'a=b': d}}}",
+        &none,
+        "spec.tuned.sections.vm.a=b",
+        "no name of an option",
+    );
+    let cpus = "cpu: {reserved: 0-1, isolated: 2-7}";
+    refuses(
+        &format!("{cpus}\ntuned: {{sections: {{scheduler: {{isolated_cores: 2-3}}}}}}"),
+        &none,
+        "spec.tuned.sections.scheduler.isolated_cores",
+        "contradicts spec.cpu.isolated",
+    );
+    warns(
+        &format!("{cpus}\ntuned: {{sysctl: {{vm.stat_interval: '1'}}}}"),
+        &none,
+        "spec.tuned.sysctl.vm.stat_interval",
+        "replaces 10",
+    );
+    refuses(
+        "podBudget: {enabled: true}\ntuned: {sysctl: {kernel.sched_rt_runtime_us: '-1'}}",
+        &none,
+        "spec.tuned.sysctl.kernel.sched_rt_runtime_us",
+        "takes away what spec.podBudget",
+    );
+    refuses(
+        "tuned: {sysctl: {vm.swappiness: '1'}, sections: {sysctl: {vm.swappiness: '2'}}}",
+        &none,
+        "spec.tuned.sections.sysctl.vm.swappiness",
+        "also given",
+    );
+    passes(
+        "tuned: {include: [openshift-node, my-tuning], sysctl: {vm.swappiness: '10'}, sections: {net: {channels: combined 2}}}",
+        &none,
+    );
+}
+
+#[test]
+fn network_devices() {
+    let none = nothing_known();
+    let with = |device: &str| {
+        format!(
+            "cpu: {{reserved: 0-1, isolated: 2-7}}\nnetwork: {{limitQueuesToReserved: true, devices: [{device}]}}"
+        )
+    };
+    let field = "spec.network.devices[0].interfaceName";
+    refuses(
+        &with("{interfaceName: averyveryverylongname}"),
+        &none,
+        field,
+        "at most 15",
+    );
+    refuses(
+        "network: {limitQueuesToReserved: true}",
+        &none,
+        "spec.network.limitQueuesToReserved",
+        "no CPUs are reserved",
+    );
+    warns(
+        "network: {devices: [{interfaceName: eth0}]}",
+        &none,
+        "spec.network.devices",
+        "no effect",
+    );
+    passes(
+        &with(
+            "{interfaceName: 'ens*'}, {interfaceName: '!eth?'}, {vendorID: '0x8086', deviceID: '0x1521'}",
+        ),
+        &none,
+    );
+    // Past the schema, as an object could come that was stored before it.
+    let mut profile = named("edge-rt", &with("{interfaceName: eth0}"));
+    if let Some(network) = &mut profile.spec.network {
+        network.devices[0].interface_name = Some("eth0\n[bootloader]".to_owned());
+    }
+    let validated = validate(&profile, &none);
+    problem(&validated, field, "would end or hide a line");
+    assert!(validated.profile.is_none());
+}
+
+#[test]
+fn kubelet_reservations_and_overrides() {
+    let none = nothing_known();
+    refuses(
+        "kubelet: {systemReserved: {cpu: lots}}",
+        &none,
+        "spec.kubelet.systemReserved.cpu",
+        "begins with a decimal number",
+    );
+    refuses(
+        "kubelet: {kubeReserved: {memory: -5Mi}}",
+        &none,
+        "spec.kubelet.kubeReserved.memory",
+        "is negative",
+    );
+    refuses(
+        "kubelet: {kubeReserved: {memory: 64Gi}}",
+        &cluster(HARDWARE),
+        "spec.kubelet.kubeReserved.memory",
+        "nothing would be left",
+    );
+    let with =
+        |overrides: &str, rest: &str| format!("kubelet: {{overrides: {{{overrides}}}}}\n{rest}");
+    let at = |key: &str| format!("spec.kubelet.overrides.{key}");
+    let cpus = "cpu: {reserved: 0-1, isolated: 2-7}";
+    refuses(
+        &with("reservedSystemCPUs: 0-3", cpus),
+        &none,
+        &at("reservedSystemCPUs"),
+        "contradicts spec.cpu.reserved, which makes it 0-1",
+    );
+    refuses(
+        &with("cpuManagerPolicy: none", cpus),
+        &none,
+        &at("cpuManagerPolicy"),
+        "contradicts spec.cpu",
+    );
+    refuses(
+        &with(
+            "topologyManagerPolicy: none",
+            "numa: {topologyPolicy: Restricted}",
+        ),
+        &none,
+        &at("topologyManagerPolicy"),
+        "contradicts spec.numa",
+    );
+    refuses(
+        &with("kubeReserved: {cpu: 2000m}", "")
+            .replace("kubelet: {", "kubelet: {kubeReserved: {cpu: 1000m}, "),
+        &none,
+        &at("kubeReserved.cpu"),
+        "contradicts spec.kubelet.kubeReserved.cpu",
+    );
+    refuses(
+        &with("cpuManagerPolic: static", ""),
+        &none,
+        &at("cpuManagerPolic"),
+        "no field of a KubeletConfiguration",
+    );
+    refuses(
+        &with("maxPods: 2.5", ""),
+        &none,
+        &at("maxPods"),
+        "wrong type",
+    );
+    refuses(
+        &with("nodeStatusUpdateFrequency: 10", ""),
+        &none,
+        &at("nodeStatusUpdateFrequency"),
+        "wrong type",
+    );
+    refuses(
+        &with("nodeStatusUpdateFrequency: ten", ""),
+        &none,
+        &at("nodeStatusUpdateFrequency"),
+        "is no time",
+    );
+    refuses(
+        &with(
+            "cpuManagerPolicyOptions: {align-by-socket: 'true'}, cpuManagerPolicy: static",
+            "",
+        ),
+        &none,
+        &at("cpuManagerPolicyOptions.align-by-socket"),
+        "feature gate",
+    );
+    refuses(
+        &with("cpuManagerPolicyOptions: {full-pcpus-only: 'true'}", ""),
+        &none,
+        &at("cpuManagerPolicyOptions"),
+        "belong to the policy static",
+    );
+    refuses(
+        &with("evictionHard: {memory.available: 120%}", ""),
+        &none,
+        &at("evictionHard.memory.available"),
+        "no percentage",
+    );
+    refuses(
+        &with("evictionSoft: {memory.available: 1Gi}", ""),
+        &none,
+        &at("evictionSoft.memory.available"),
+        "no grace period",
+    );
+    refuses(
+        &with(
+            "imageGCLowThresholdPercent: 90, imageGCHighThresholdPercent: 80",
+            "",
+        ),
+        &none,
+        &at("imageGCLowThresholdPercent"),
+        "must be below",
+    );
+    refuses(
+        &with("logging: {verbositi: 3}", ""),
+        &none,
+        &at("logging.verbositi"),
+        "no name that the kubelet knows",
+    );
+    refuses(
+        &with(
+            "reservedMemory: [{numaNode: 0, limits: {memory: 1Gi}}]",
+            &format!("{cpus}\nnuma: {{topologyPolicy: Restricted}}"),
+        ),
+        &none,
+        &at("reservedMemory"),
+        "must add up to",
+    );
+    warns(
+        &with("maxPods: 250, protectKernelDefaults: false", ""),
+        &none,
+        &at("protectKernelDefaults"),
+        "OpenShift drops it",
+    );
+    passes(
+        &with(
+            "maxPods: 250, cpuManagerPolicyOptions: {full-pcpus-only: 'true'}",
+            cpus,
+        ),
+        &none,
+    );
+    passes(
+        &with(
+            "reservedMemory: [{numaNode: 0, limits: {memory: 1100Mi}}]",
+            &format!("{cpus}\nnuma: {{topologyPolicy: Restricted}}"),
+        ),
+        &none,
+    );
+    passes(&with("evictionHard: {memory.available: 7%}", cpus), &none);
+}
