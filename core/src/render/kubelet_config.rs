@@ -17,11 +17,12 @@ use crate::validate::ValidProfile;
 const DEFAULT_RESERVED_MEMORY: &str = "500Mi";
 /// The kubelet's own defaults on Linux. Written down where something is computed from them, and all of them, because
 /// a map that sets one threshold drops the kubelet's defaults of the others.
-const EVICTION_HARD: [(&str, &str); 4] = [
+const EVICTION_HARD: [(&str, &str); 5] = [
     ("memory.available", "100Mi"),
     ("nodefs.available", "10%"),
     ("nodefs.inodesFree", "5%"),
     ("imagefs.available", "15%"),
+    ("imagefs.inodesFree", "5%"),
 ];
 /// How often the CPU manager puts right what it finds wrong: half of the kubelet's default, as OpenShift's own
 /// performance profiles have it.

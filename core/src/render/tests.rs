@@ -12,7 +12,7 @@ use crate::facts::Architecture;
 use crate::names;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn the_same_profile_gives_the_same_bytes(profile in arbitrary::profile()) {
@@ -107,6 +107,17 @@ proptest! {
             }
         }
         prop_assert_eq!(rendered.content_hash.len(), 16);
+    }
+
+    #[test]
+    fn without_machine_configs_the_rest_stands_alone(profile in arbitrary::profile()) {
+        let mut profile = profile;
+        profile.served.machine_configs = false;
+        let rendered = render(&profile);
+        let kinds: Vec<_> = rendered.objects().iter().map(|object| object["kind"].clone()).collect();
+        prop_assert_eq!(kinds, if profile.served.tuned { vec![json!("Tuned")] } else { vec![] });
+        let arguments = rendered.node_spec.kernel.map(|kernel| kernel.arguments);
+        prop_assert_eq!(arguments, Some(kernel_arguments(&profile)));
     }
 
     #[test]

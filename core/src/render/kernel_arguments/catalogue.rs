@@ -40,6 +40,7 @@ pub struct Entry {
 }
 
 const KERNEL: &str = "kernel-parameters.txt";
+const KERNEL_X86: &str = "kernel-parameters.txt; the kernel's x86_64/boot-options.rst";
 const PARTITIONED: &str = "CPUs are partitioned (`cpu.reserved` and `cpu.isolated`)";
 
 /// In the order in which they are emitted.
@@ -163,7 +164,7 @@ pub const CATALOGUE: &[Entry] = &[
         repeat: Repeat::Adds,
         when: "x86 and CPUs are partitioned",
         why: "The host's own devices bypass the IOMMU's translation and its cost.",
-        source: KERNEL,
+        source: KERNEL_X86,
         emit: |profile| when(is_x86(profile) && profile.cpus.is_some(), "iommu=pt"),
     },
     Entry {
@@ -183,7 +184,7 @@ pub const CATALOGUE: &[Entry] = &[
         repeat: Repeat::Adds,
         when: "x86, `kernel.realtime` and CPUs are partitioned",
         why: "No polling of the machine check banks, which interrupts each CPU every few minutes. The price: corrected memory errors are not logged, and an uncorrected one resets the machine without a word.",
-        source: KERNEL,
+        source: KERNEL_X86,
         emit: |profile| when(is_x86(profile) && realtime_cpus(profile), "mce=off"),
     },
     // 4. Isolation and real time.
