@@ -51,7 +51,11 @@ pub struct MachineConfigSpec {
     )]
     pub os_image_url: Option<String>,
     /// The image with the extensions' packages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "baseOSExtensionsContainerImage",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub base_os_extensions_container_image: Option<String>,
 }
 
