@@ -10,8 +10,9 @@ use crate::api::realtime_node::RealtimeNodeStatus;
 use crate::cluster::Cluster;
 use crate::cpu_set::CpuSet;
 use crate::openshift::MachineConfigPool;
-use crate::pools;
+use crate::pools::{self, Membership};
 use crate::quantity::Quantity;
+use crate::selector::matches_or_nothing;
 
 /// The kubelet's label for the architecture.
 const LABEL_ARCHITECTURE: &str = "kubernetes.io/arch";
@@ -241,8 +242,19 @@ pub fn facts_among(
         .iter()
         .filter_map(|node| Some((node.metadata.name.as_deref()?, node)))
         .collect();
-    pools::nodes_of(pool_name, &cluster.nodes, among)
-        .into_iter()
+    let selector = among
+        .iter()
+        .find(|pool| pool.metadata.name.as_deref() == Some(pool_name))
+        .and_then(|pool| pool.spec.node_selector.as_ref());
+    let belongs = |node: &Node| match pools::membership(node.labels(), among) {
+        Membership::One(pool) => pool.metadata.name.as_deref() == Some(pool_name),
+        Membership::None | Membership::Conflict(_) => false,
+    };
+    cluster
+        .nodes
+        .iter()
+        // Whom the pool doesn't select can't belong to it: few of thousands are asked about all pools.
+        .filter(|node| matches_or_nothing(selector, node.labels()) && belongs(node))
         .map(|node| {
             let name = node.metadata.name.as_deref().unwrap_or_default();
             NodeFacts::of(node, realtime_nodes.get(name).copied())

@@ -21,7 +21,7 @@ pub use valid_profile::ValidProfile;
 use crate::api::RealtimeProfile;
 use crate::api::realtime_profile::{InterruptsSpec, RealtimeProfileSpec, TopologyPolicy};
 use crate::cluster::Cluster;
-use crate::facts::facts_among;
+use crate::facts::{NodeFacts, facts_among};
 use crate::problem::{Problem, Problems};
 use kernel::Around;
 
@@ -39,9 +39,9 @@ pub fn validate(profile: &RealtimeProfile, cluster: &Cluster) -> Validated {
     // 1. The schema: what the API server holds, an offline profile and an older object may not.
     let mut problems = crate::input::profile_problems(profile);
     // 2. Each section for itself and against the nodes. What can't be read becomes a harmless value.
-    let valid = sections(profile, cluster, &mut problems);
+    let (valid, facts) = sections(profile, cluster, &mut problems);
     // 3. The sections against each other and against the cluster, through what would be rendered.
-    together(profile, &valid, cluster, &mut problems);
+    together(profile, &valid, &facts, cluster, &mut problems);
     let problems = without_echoes(&problems).sorted();
     Validated {
         profile: (!problems.has_errors()).then_some(valid),
@@ -49,7 +49,11 @@ pub fn validate(profile: &RealtimeProfile, cluster: &Cluster) -> Validated {
     }
 }
 
-fn sections(profile: &RealtimeProfile, cluster: &Cluster, problems: &mut Problems) -> ValidProfile {
+fn sections(
+    profile: &RealtimeProfile,
+    cluster: &Cluster,
+    problems: &mut Problems,
+) -> (ValidProfile, Vec<NodeFacts>) {
     let RealtimeProfileSpec {
         pool: _,
         kernel: kernel_spec,
@@ -106,7 +110,7 @@ fn sections(profile: &RealtimeProfile, cluster: &Cluster, problems: &mut Problem
         Some(numa) => Some(numa.topology_policy.unwrap_or_default()),
         None => cpus.as_ref().map(|_| TopologyPolicy::default()),
     };
-    ValidProfile {
+    let valid = ValidProfile {
         name: profile.metadata.name.clone().unwrap_or_default(),
         uid: profile.metadata.uid.clone(),
         served: cluster.served,
@@ -132,18 +136,18 @@ fn sections(profile: &RealtimeProfile, cluster: &Cluster, problems: &mut Problem
         tuned_sections: tuned.sections,
         canaries,
         paused,
-    }
+    };
+    (valid, facts)
 }
 
 fn together(
     profile: &RealtimeProfile,
     valid: &ValidProfile,
+    facts: &[NodeFacts],
     cluster: &Cluster,
     problems: &mut Problems,
 ) {
-    let pools = pool::with_ours(&valid.pool, cluster);
-    let facts = facts_among(&valid.pool.name, &pools, cluster);
-    pool::nodes::check_alike(valid, &facts, problems);
+    pool::nodes::check_alike(valid, facts, problems);
     let realtime = profile
         .spec
         .kernel

@@ -73,10 +73,8 @@ fn refuses_bombs_quickly() {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..30 {
         let before = level - 1;
-        laughs.push_str(&format!(
-            "a{level}: &a{level} [{}]\n",
-            vec![format!("*a{before}"); 10].join(", ")
-        ));
+        let ten = vec![format!("*a{before}"); 10].join(", ");
+        laughs = format!("{laughs}a{level}: &a{level} [{ten}]\n");
     }
     assert!(refusal(&laughs).contains("alias"), "{}", refusal(&laughs));
     let long = format!(
@@ -227,8 +225,9 @@ fn spec_like() -> impl Strategy<Value = String> {
     prop::collection::vec((0_usize..6, key, value), 0..20).prop_map(|lines| {
         lines
             .iter()
-            .map(|(indent, key, value)| format!("{}{key}:{value}\n", "  ".repeat(*indent)))
-            .collect()
+            .map(|(indent, key, value)| format!("{}{key}:{value}", "  ".repeat(*indent)))
+            .collect::<Vec<_>>()
+            .join("\n")
     })
 }
 

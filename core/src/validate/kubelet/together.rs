@@ -17,6 +17,10 @@ pub(in crate::validate) fn check_together(
     topology_given: bool,
     problems: &mut Problems,
 ) {
+    if valid.kubelet_overrides.is_empty() {
+        // What the sections make of themselves fits together.
+        return;
+    }
     let without = ValidProfile {
         kubelet_overrides: Map::new(),
         ..valid.clone()
@@ -100,8 +104,7 @@ pub(in crate::validate) fn check_together(
 
 /// What the kubelet is told, as it is rendered.
 fn rendered(valid: &ValidProfile) -> Map<String, Value> {
-    let fields = crate::render::render(valid)
-        .kubelet_config
+    let fields = crate::render::kubelet_config::kubelet_config(valid)
         .and_then(|object| object.spec.kubelet_config);
     fields
         .and_then(|fields| fields.as_object().cloned())

@@ -11,6 +11,7 @@ use crate::openshift::MachineConfigPool;
 use crate::pools::{Membership, membership};
 use crate::problem::{Problem, Problems};
 use crate::render::kernel_arguments::computed;
+use crate::selector::matches_or_nothing;
 use crate::validate::ValidProfile;
 use crate::validate::valid_profile::{Hardware, ValidPool};
 
@@ -23,7 +24,14 @@ pub(in crate::validate) fn check_membership(
     problems: &mut Problems,
 ) {
     let mut in_two: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let selector = pools
+        .iter()
+        .find(|other| other.metadata.name.as_deref() == Some(&pool.name))
+        .and_then(|pool| pool.spec.node_selector.as_ref());
     for node in &cluster.nodes {
+        if !matches_or_nothing(selector, node.labels()) {
+            continue;
+        }
         if let Membership::Conflict(names) = membership(node.labels(), pools)
             && names.contains(&pool.name.as_str())
         {

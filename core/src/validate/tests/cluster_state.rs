@@ -133,10 +133,8 @@ fn of_two_profiles_the_older_keeps_the_pool() {
 }
 
 fn node(name: &str, roles: &str, rest: &str) -> String {
-    let roles: String = roles
-        .split(' ')
-        .map(|role| format!("node-role.kubernetes.io/{role}: '', "))
-        .collect();
+    let roles = roles.replace(' ', ": '', node-role.kubernetes.io/");
+    let roles = format!("node-role.kubernetes.io/{roles}: '', ");
     format!(
         "kind: Node\nmetadata: {{name: {name}, labels: {{{roles}{rest}}}}}\nstatus: {{capacity: {{cpu: '8', memory: 32Gi}}}}\n---\n"
     )

@@ -3,6 +3,7 @@
 use super::*;
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of faults")]
 fn text_stays_in_its_line_and_section() {
     let none = nothing_known();
     let evil = "\"x\\n[bootloader]\\ncmdline=+evil\"";
@@ -153,6 +154,7 @@ fn network_devices() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of faults")]
 fn kubelet_reservations_and_overrides() {
     let none = nothing_known();
     refuses(
