@@ -110,3 +110,29 @@ fn every_file_says_who_wrote_it() {
         );
     }
 }
+
+/// The script itself, with a folder for the kernel's.
+#[test]
+fn huge_pages_are_asked_for_on_the_node_that_is_named() {
+    let kernel = tempfile::tempdir().unwrap();
+    let pages = kernel.path().join("node1/hugepages/hugepages-2048kB");
+    std::fs::create_dir_all(&pages).unwrap();
+    std::fs::write(pages.join("nr_hugepages"), "0\n").unwrap();
+    let scripts = host_files(|path| path == "/usr/local/bin/realtime-hugepages");
+    let (script, _) = scripts.first_key_value().unwrap();
+    let here = script.replace("/sys/devices/system/node", &kernel.path().to_string_lossy());
+    assert_ne!(&here, script);
+    let program = kernel.path().join("script");
+    std::fs::write(&program, here).unwrap();
+    let run = |node: &str| {
+        let mut bash = Command::new("bash");
+        bash.arg(&program).args([node, "2048", "16"]);
+        bash.output().unwrap().status.success()
+    };
+    assert!(run("1"));
+    assert_eq!(
+        std::fs::read_to_string(pages.join("nr_hugepages")).unwrap(),
+        "16\n"
+    );
+    assert!(!run("7"), "there is no such node");
+}
