@@ -2,7 +2,7 @@
 
 pub mod hash;
 pub mod kernel_arguments;
-mod kubelet_config;
+pub(crate) mod kubelet_config;
 mod machine_config;
 mod node_spec;
 mod owned;

@@ -93,7 +93,10 @@ impl Watch {
             profile: name,
             reason,
             message,
-            ready: nodes.iter().filter(|node| node.phase == ProgressPhase::Ready).count(),
+            ready: nodes
+                .iter()
+                .filter(|node| node.phase == ProgressPhase::Ready)
+                .count(),
             nodes,
             elapsed: now,
             verdict: self.verdict(profile, now),
@@ -151,20 +154,32 @@ fn is(profile: &RealtimeProfile, type_: &str, status: &str) -> bool {
     };
     let generation = profile.metadata.generation;
     conditions::find(&current.conditions, type_).is_some_and(|condition| {
-        let about = condition.observed_generation.or(current.observed_generation);
+        let about = condition
+            .observed_generation
+            .or(current.observed_generation);
         condition.status == status && (about.is_none() || about == generation)
     })
 }
 
 /// The pool that a profile shapes.
 pub fn pool_name(profile: &RealtimeProfile) -> String {
-    let named = profile.spec.pool.as_ref().and_then(|pool| pool.name.clone());
-    named.or_else(|| profile.metadata.name.clone()).unwrap_or_default()
+    let named = profile
+        .spec
+        .pool
+        .as_ref()
+        .and_then(|pool| pool.name.clone());
+    named
+        .or_else(|| profile.metadata.name.clone())
+        .unwrap_or_default()
 }
 
 /// The reason and the message of the most important condition.
 fn headline(profile: &RealtimeProfile) -> (String, String) {
-    let Some(status) = profile.status.as_ref().filter(|status| !status.conditions.is_empty()) else {
+    let Some(status) = profile
+        .status
+        .as_ref()
+        .filter(|status| !status.conditions.is_empty())
+    else {
         return (
             NOT_SEEN_YET.to_owned(),
             "the operator has not looked at the profile yet; if this stays, is it running? \
@@ -191,7 +206,12 @@ pub fn changes(before: Option<&View>, after: &View) -> Vec<String> {
     let mut lines = Vec::new();
     let headline = |view: &View| (view.reason.clone(), view.message.clone());
     if before.map(headline) != Some(headline(after)) {
-        let View { profile, reason, message, .. } = after;
+        let View {
+            profile,
+            reason,
+            message,
+            ..
+        } = after;
         lines.push(if message.is_empty() {
             format!("{profile}: {reason}")
         } else {
@@ -200,7 +220,9 @@ pub fn changes(before: Option<&View>, after: &View) -> Vec<String> {
     }
     for node in &after.nodes {
         let known = before.and_then(|view| view.nodes.iter().find(|one| one.node == node.node));
-        if known.is_none_or(|known| (known.phase, &known.waits_for) != (node.phase, &node.waits_for)) {
+        if known
+            .is_none_or(|known| (known.phase, &known.waits_for) != (node.phase, &node.waits_for))
+        {
             lines.push(node_in_words(node));
         }
     }
@@ -211,7 +233,11 @@ pub fn changes(before: Option<&View>, after: &View) -> Vec<String> {
     }
     let count = |view: &View| (view.ready, view.nodes.len());
     if before.map(count) != Some(count(after)) {
-        lines.push(format!("{} of {} nodes ready", after.ready, after.nodes.len()));
+        lines.push(format!(
+            "{} of {} nodes ready",
+            after.ready,
+            after.nodes.len()
+        ));
     }
     lines
 }
@@ -219,7 +245,11 @@ pub fn changes(before: Option<&View>, after: &View) -> Vec<String> {
 fn node_in_words(node: &NodeLine) -> String {
     let mut line = format!("{}: {}", node.node, node.phase.as_str());
     if !node.waits_for.is_empty() {
-        line.push_str(if node.phase == ProgressPhase::Degraded { ": " } else { ", waits for " });
+        line.push_str(if node.phase == ProgressPhase::Degraded {
+            ": "
+        } else {
+            ", waits for "
+        });
         line.push_str(&node.waits_for);
     }
     if let Some(taken) = node.taken.filter(|_| node.phase == ProgressPhase::Ready) {

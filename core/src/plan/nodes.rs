@@ -1,12 +1,12 @@
 //! Which nodes would reboot, how often and why. It reads nodes and judges no object.
 
-use kube::ResourceExt;
 use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
 use serde::Serialize;
 
+use super::Wanted;
 use super::objects::{Action, ObjectChange};
 use super::pool::{self, ArgumentChanges, Pool};
-use super::Wanted;
 use crate::names::MCO_ANNOTATION_PREFIX;
 use crate::openshift::{MachineConfig, MachineConfigPool};
 use crate::pools::{Membership, membership};
@@ -44,7 +44,13 @@ pub fn plan(wanted: &Wanted<'_>, pool: &Pool, changes: &[ObjectChange]) -> Vec<N
             let entering = after.as_deref() == Some(&name);
             let leaving = before.as_deref() == Some(&name) && !entering;
             if entering {
-                Some(entering_node(wanted, pool, changes, node, before.as_deref()))
+                Some(entering_node(
+                    wanted,
+                    pool,
+                    changes,
+                    node,
+                    before.as_deref(),
+                ))
             } else if leaving {
                 Some(leaving_node(node, after.as_deref()))
             } else {
@@ -102,7 +108,10 @@ fn entering_node(
         && annotation(node, "currentConfig") != annotation(node, "desiredConfig");
     let changes_now = !reasons.is_empty();
     if unfinished {
-        reasons.insert(0, "is in the middle of another update and finishes that first".to_owned());
+        reasons.insert(
+            0,
+            "is in the middle of another update and finishes that first".to_owned(),
+        );
     }
     if reasons.is_empty() {
         reasons.push("runs this configuration already".to_owned());
@@ -122,13 +131,22 @@ fn differences(
     changes: &[ObjectChange],
 ) -> Vec<String> {
     let mut found = Vec::new();
-    let (before, after) = (pool::kernel_of(running), pool::kernel_of_merged(&pool.merged));
+    let (before, after) = (
+        pool::kernel_of(running),
+        pool::kernel_of_merged(&pool.merged),
+    );
     if before != after {
         found.push(format!("kernel {before} → {after}"));
     }
     let arguments = running.spec.kernel_arguments.clone().unwrap_or_default();
-    found.extend(in_words(&pool::changes(&arguments, &pool.merged.kernel_arguments)));
-    if changes.iter().any(|change| change.object.kind == "KubeletConfig") {
+    found.extend(in_words(&pool::changes(
+        &arguments,
+        &pool.merged.kernel_arguments,
+    )));
+    if changes
+        .iter()
+        .any(|change| change.object.kind == "KubeletConfig")
+    {
         found.push("kubelet configuration".to_owned());
     }
     if let Some(ours) = &wanted.rendered.machine_config {
@@ -158,7 +176,12 @@ fn in_words(changes: &ArgumentChanges) -> Option<String> {
 fn changed_configuration(changes: &[ObjectChange]) -> Vec<String> {
     changes
         .iter()
-        .filter(|change| matches!(change.object.kind.as_str(), "MachineConfig" | "KubeletConfig"))
+        .filter(|change| {
+            matches!(
+                change.object.kind.as_str(),
+                "MachineConfig" | "KubeletConfig"
+            )
+        })
         .map(|change| {
             let verb = match change.action {
                 Action::Create => "is new",

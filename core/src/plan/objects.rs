@@ -189,7 +189,10 @@ fn without_nothing(live: &Value, ours: &Value) -> Value {
             for (key, value) in fields {
                 let ours = ours.get(key);
                 if ours.is_some() || !is_nothing(value) {
-                    view.insert(key.clone(), without_nothing(value, ours.unwrap_or(&Value::Null)));
+                    view.insert(
+                        key.clone(),
+                        without_nothing(value, ours.unwrap_or(&Value::Null)),
+                    );
                 }
             }
             for (key, value) in ours.as_object().into_iter().flatten() {

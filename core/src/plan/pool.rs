@@ -69,9 +69,16 @@ impl Pool {
             kernel: kernel_of_merged(&merged),
             argument_changes: changes(&arguments_before, &merged.kernel_arguments),
             kernel_arguments: merged.kernel_arguments.clone(),
-            sources: sources_after.iter().map(|source| source.name_any()).collect(),
+            sources: sources_after
+                .iter()
+                .map(|source| source.name_any())
+                .collect(),
         };
-        Ok(Some(Self { outcome, after, merged }))
+        Ok(Some(Self {
+            outcome,
+            after,
+            merged,
+        }))
     }
 }
 
@@ -83,10 +90,16 @@ fn after(before: Option<&MachineConfigPool>, rendered: &MachineConfigPool) -> Ma
     let mut after = before.clone();
     after.labels_mut().extend(rendered.labels().clone());
     if rendered.spec.machine_config_selector.is_some() {
-        after.spec.machine_config_selector.clone_from(&rendered.spec.machine_config_selector);
+        after
+            .spec
+            .machine_config_selector
+            .clone_from(&rendered.spec.machine_config_selector);
     }
     if rendered.spec.node_selector.is_some() {
-        after.spec.node_selector.clone_from(&rendered.spec.node_selector);
+        after
+            .spec
+            .node_selector
+            .clone_from(&rendered.spec.node_selector);
     }
     after
 }
@@ -108,7 +121,9 @@ pub fn configs_after(wanted: &Wanted<'_>) -> Vec<MachineConfig> {
 
 /// The pool of that name.
 pub fn find<'a>(pools: &'a [MachineConfigPool], name: &str) -> Option<&'a MachineConfigPool> {
-    pools.iter().find(|pool| pool.metadata.name.as_deref() == Some(name))
+    pools
+        .iter()
+        .find(|pool| pool.metadata.name.as_deref() == Some(name))
 }
 
 /// The rendered MachineConfig that a pool is at or on its way to.
@@ -117,7 +132,9 @@ pub fn target<'a>(
     configs: &'a [MachineConfig],
 ) -> Option<&'a MachineConfig> {
     let name = pool.spec.configuration.as_ref()?.name.as_deref()?;
-    configs.iter().find(|config| config.metadata.name.as_deref() == Some(name))
+    configs
+        .iter()
+        .find(|config| config.metadata.name.as_deref() == Some(name))
 }
 
 /// The kernel of a rendered MachineConfig.
@@ -139,7 +156,10 @@ pub fn kernel_of_merged(merged: &Merged) -> String {
 
 /// How two lists differ: as multisets of single arguments, each list in its own order.
 pub fn changes(before: &[String], after: &[String]) -> ArgumentChanges {
-    ArgumentChanges { added: surplus(after, before), removed: surplus(before, after) }
+    ArgumentChanges {
+        added: surplus(after, before),
+        removed: surplus(before, after),
+    }
 }
 
 fn surplus(of: &[String], over: &[String]) -> Vec<String> {

@@ -30,7 +30,7 @@ const RECONCILE_PERIOD: &str = "5s";
 
 /// `None` where KubeletConfigs aren't served, and when there is nothing to say: an object that sets nothing would
 /// still replace every other KubeletConfig of the pool.
-pub(super) fn kubelet_config(profile: &ValidProfile) -> Option<KubeletConfig> {
+pub(crate) fn kubelet_config(profile: &ValidProfile) -> Option<KubeletConfig> {
     if !profile.served.machine_configs {
         return None;
     }

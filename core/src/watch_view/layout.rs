@@ -55,16 +55,33 @@ pub fn rows(view: &View, width: usize, height: usize) -> Vec<Row> {
 }
 
 fn header(view: &View, width: usize) -> Vec<Row> {
-    let title = format!("{} on pool {}  {}", view.profile, view.pool, in_words(view.elapsed));
+    let title = format!(
+        "{} on pool {}  {}",
+        view.profile,
+        view.pool,
+        in_words(view.elapsed)
+    );
     let mut rows: Vec<Row> = wrapped(&title, width, 0, Tone::Title);
     let count = format!("{} of {} nodes ready", view.ready, view.nodes.len());
-    let bar_width = width.saturating_sub(count.chars().count() + 4).min(WIDEST_BAR);
+    let bar_width = width
+        .saturating_sub(count.chars().count() + 4)
+        .min(WIDEST_BAR);
     if bar_width >= 8 {
         let bar = bar(view.ready, view.nodes.len(), bar_width);
-        rows.push(Row { tone: Tone::Title, text: format!("[{bar}]  {count}") });
+        rows.push(Row {
+            tone: Tone::Title,
+            text: format!("[{bar}]  {count}"),
+        });
     } else {
-        let bar = bar(view.ready, view.nodes.len(), width.min(WIDEST_BAR).saturating_sub(2));
-        rows.push(Row { tone: Tone::Title, text: format!("[{bar}]") });
+        let bar = bar(
+            view.ready,
+            view.nodes.len(),
+            width.min(WIDEST_BAR).saturating_sub(2),
+        );
+        rows.push(Row {
+            tone: Tone::Title,
+            text: format!("[{bar}]"),
+        });
         rows.extend(wrapped(&count, width, 0, Tone::Title));
     }
     let state = if view.message.is_empty() {
@@ -85,12 +102,21 @@ fn header(view: &View, width: usize) -> Vec<Row> {
 
 /// `#` for what is done; full only when all of it is.
 fn bar(done: usize, total: usize, width: usize) -> String {
-    let filled = if total == 0 { 0 } else { done.min(total) * width / total };
+    let filled = if total == 0 {
+        0
+    } else {
+        done.min(total) * width / total
+    };
     format!("{}{}", "#".repeat(filled), "-".repeat(width - filled))
 }
 
 fn names_width(view: &View, width: usize) -> usize {
-    let longest = view.nodes.iter().map(|node| node.node.chars().count()).max().unwrap_or(0);
+    let longest = view
+        .nodes
+        .iter()
+        .map(|node| node.node.chars().count())
+        .max()
+        .unwrap_or(0);
     longest.min(width / 2)
 }
 
@@ -131,12 +157,20 @@ fn most_important(blocks: &[(ProgressPhase, Vec<Row>)], room: usize, width: usiz
         }
     }
     shown.sort_unstable();
-    let mut rows: Vec<Row> = shown.into_iter().flat_map(|index| blocks[index].1.clone()).collect();
+    let mut rows: Vec<Row> = shown
+        .into_iter()
+        .flat_map(|index| blocks[index].1.clone())
+        .collect();
     let counts: Vec<String> = hidden
         .iter()
         .map(|(phase, count)| format!("{count} {}", phase.as_str()))
         .collect();
-    rows.extend(wrapped(&format!("… and {}", counts.join(", ")), width, 2, Tone::Calm));
+    rows.extend(wrapped(
+        &format!("… and {}", counts.join(", ")),
+        width,
+        2,
+        Tone::Calm,
+    ));
     rows
 }
 
@@ -155,7 +189,13 @@ fn need(phase: ProgressPhase) -> u8 {
 fn wrapped(text: &str, width: usize, indent: usize, tone: Tone) -> Vec<Row> {
     let clean: String = text
         .chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
         .collect();
     let mut rows = Vec::new();
     let mut line = String::new();
@@ -170,9 +210,15 @@ fn wrapped(text: &str, width: usize, indent: usize, tone: Tone) -> Vec<Row> {
             .unwrap_or(room);
         let tail = rest.split_off(at);
         line.extend(rest);
-        rows.push(Row { tone, text: line.trim_end().to_owned() });
+        rows.push(Row {
+            tone,
+            text: line.trim_end().to_owned(),
+        });
         line = " ".repeat(indent.min(width / 2));
-        rest = tail.into_iter().skip_while(|character| *character == ' ').collect();
+        rest = tail
+            .into_iter()
+            .skip_while(|character| *character == ' ')
+            .collect();
     }
     line.extend(rest);
     if !line.trim().is_empty() || rows.is_empty() {

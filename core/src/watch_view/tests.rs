@@ -30,10 +30,23 @@ fn profile(about: i64, conditions: Vec<Decided>) -> RealtimeProfile {
 }
 
 fn rolling_out() -> RealtimeProfile {
-    profile(3, vec![
-        Decided::new(AVAILABLE, Some(false), reason::ROLLING_OUT, "one node is being drained"),
-        Decided::new(PROGRESSING, Some(true), reason::ROLLING_OUT, "one node is being drained"),
-    ])
+    profile(
+        3,
+        vec![
+            Decided::new(
+                AVAILABLE,
+                Some(false),
+                reason::ROLLING_OUT,
+                "one node is being drained",
+            ),
+            Decided::new(
+                PROGRESSING,
+                Some(true),
+                reason::ROLLING_OUT,
+                "one node is being drained",
+            ),
+        ],
+    )
 }
 
 fn node(name: &str, phase: ProgressPhase, waits_for: &str) -> NodeProgress {
@@ -59,7 +72,12 @@ fn a_profile_without_status_tells_where_to_look() {
 
 #[test]
 fn available_is_believed_for_the_current_generation_only() {
-    let available = |about| profile(about, vec![Decided::new(AVAILABLE, Some(true), reason::UPDATED, "")]);
+    let available = |about| {
+        profile(
+            about,
+            vec![Decided::new(AVAILABLE, Some(true), reason::UPDATED, "")],
+        )
+    };
     let verdict = |profile| Watch::default().view(&profile, &[], seconds(0)).verdict;
     assert_eq!(verdict(available(2)), Verdict::Going);
     assert_eq!(verdict(available(3)), Verdict::Done);
@@ -67,20 +85,51 @@ fn available_is_believed_for_the_current_generation_only() {
 
 #[test]
 fn an_invalid_profile_is_stuck_at_once() {
-    let invalid = profile(3, vec![Decided::new(VALID, Some(false), reason::INVALID, "spec.cpu: no")]);
+    let invalid = profile(
+        3,
+        vec![Decided::new(
+            VALID,
+            Some(false),
+            reason::INVALID,
+            "spec.cpu: no",
+        )],
+    );
     let view = Watch::default().view(&invalid, &[], seconds(0));
-    assert_eq!((view.verdict, view.reason.as_str()), (Verdict::Stuck, reason::INVALID));
+    assert_eq!(
+        (view.verdict, view.reason.as_str()),
+        (Verdict::Stuck, reason::INVALID)
+    );
     assert_eq!(view.message, "spec.cpu: no");
 }
 
 #[test]
 fn a_degraded_profile_is_stuck_when_it_stays_so() {
-    let degraded = profile(3, vec![Decided::new(DEGRADED, Some(true), reason::NODE_DEGRADED, "disk full")]);
+    let degraded = profile(
+        3,
+        vec![Decided::new(
+            DEGRADED,
+            Some(true),
+            reason::NODE_DEGRADED,
+            "disk full",
+        )],
+    );
     let mut watch = Watch::default();
-    assert_eq!(watch.view(&degraded, &[], seconds(10)).verdict, Verdict::Going);
-    assert_eq!(watch.view(&rolling_out(), &[], seconds(12)).verdict, Verdict::Going);
-    assert_eq!(watch.view(&degraded, &[], seconds(14)).verdict, Verdict::Going);
-    assert_eq!(watch.view(&degraded, &[], seconds(20)).verdict, Verdict::Stuck);
+    assert_eq!(
+        watch.view(&degraded, &[], seconds(10)).verdict,
+        Verdict::Going
+    );
+    assert_eq!(
+        watch.view(&rolling_out(), &[], seconds(12)).verdict,
+        Verdict::Going
+    );
+    assert_eq!(
+        watch.view(&degraded, &[], seconds(14)).verdict,
+        Verdict::Going
+    );
+    assert_eq!(
+        watch.view(&degraded, &[], seconds(20)).verdict,
+        Verdict::Stuck
+    );
 }
 
 #[test]
@@ -112,11 +161,14 @@ fn only_changes_are_lines() {
     let mut watch = Watch::default();
     let draining = [node("anvil", ProgressPhase::Draining, "its pods to leave")];
     let first = watch.view(&rolling_out(), &draining, seconds(1));
-    assert_eq!(changes(None, &first), [
-        "press: RollingOut: one node is being drained",
-        "anvil: Draining, waits for its pods to leave",
-        "0 of 1 nodes ready",
-    ]);
+    assert_eq!(
+        changes(None, &first),
+        [
+            "press: RollingOut: one node is being drained",
+            "anvil: Draining, waits for its pods to leave",
+            "0 of 1 nodes ready",
+        ]
+    );
     let same = watch.view(&rolling_out(), &draining, seconds(30));
     assert_eq!(changes(Some(&first), &same), Vec::<String>::new());
     let ready = watch.view(
@@ -124,12 +176,15 @@ fn only_changes_are_lines() {
         &[node("anvil", ProgressPhase::Ready, "")],
         seconds(62),
     );
-    assert_eq!(changes(Some(&same), &ready), [
-        "anvil: Ready, after 1m01s",
-        "1 of 1 nodes ready",
-    ]);
+    assert_eq!(
+        changes(Some(&same), &ready),
+        ["anvil: Ready, after 1m01s", "1 of 1 nodes ready",]
+    );
     let gone = watch.view(&rolling_out(), &[], seconds(63));
-    assert_eq!(changes(Some(&ready), &gone), ["anvil: left the pool", "0 of 0 nodes ready"]);
+    assert_eq!(
+        changes(Some(&ready), &gone),
+        ["anvil: left the pool", "0 of 0 nodes ready"]
+    );
 }
 
 #[test]
@@ -143,7 +198,11 @@ fn a_bar_is_full_only_when_all_is_done() {
     let mut watch = Watch::default();
     let nodes: Vec<NodeProgress> = (0..100)
         .map(|index| {
-            let phase = if index == 0 { ProgressPhase::Waiting } else { ProgressPhase::Ready };
+            let phase = if index == 0 {
+                ProgressPhase::Waiting
+            } else {
+                ProgressPhase::Ready
+            };
             node(&format!("anvil-{index}"), phase, "")
         })
         .collect();
@@ -158,9 +217,15 @@ fn a_short_terminal_shows_what_needs_an_eye_and_counts_the_rest() {
         .collect();
     nodes[33] = node("anvil-33", ProgressPhase::Degraded, "disk full");
     let view = Watch::default().view(&rolling_out(), &nodes, seconds(1));
-    let text: Vec<String> = rows(&view, 80, 12).into_iter().map(|row| row.text).collect();
+    let text: Vec<String> = rows(&view, 80, 12)
+        .into_iter()
+        .map(|row| row.text)
+        .collect();
     assert!(text.len() < 12, "{text:#?}");
-    assert!(text.iter().any(|row| row.contains("disk full")), "{text:#?}");
+    assert!(
+        text.iter().any(|row| row.contains("disk full")),
+        "{text:#?}"
+    );
     assert!(text.last().unwrap().contains("Ready"), "{text:#?}");
 }
 

@@ -25,9 +25,10 @@ struct Measured {
 }
 
 fn main() -> anyhow::Result<()> {
-    let binary = std::env::args_os()
-        .nth(1)
-        .map_or_else(|| PathBuf::from("target/release/oc-realtime"), PathBuf::from);
+    let binary = std::env::args_os().nth(1).map_or_else(
+        || PathBuf::from("target/release/oc-realtime"),
+        PathBuf::from,
+    );
     ensure!(
         binary.is_file(),
         "{} is not there: cargo build --release --package oc-realtime",
@@ -38,20 +39,46 @@ fn main() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let many = directory.path().join("many.yaml");
     let documents: String = (0..MANY)
-        .map(|index| format!("---\n{}", text.replace("worker-rt", &format!("worker-{index}"))))
+        .map(|index| {
+            format!(
+                "---\n{}",
+                text.replace("worker-rt", &format!("worker-{index}"))
+            )
+        })
         .collect();
     std::fs::write(&many, documents)?;
 
     let single = measure(&binary, one, RUNS)?;
     let several = measure(&binary, &many, MANY_RUNS)?;
     let size = std::fs::metadata(&binary)?.len();
-    println!("oc-realtime render as a whole process, output discarded; median (fastest to slowest)\n");
-    println!("{:<28}{:>30}{:>34}", "", "here", "the peer, as measured elsewhere");
+    println!(
+        "oc-realtime render as a whole process, output discarded; median (fastest to slowest)\n"
+    );
+    println!(
+        "{:<28}{:>30}{:>34}",
+        "", "here", "the peer, as measured elsewhere"
+    );
     row("one profile, time", &times(&single, RUNS), "40-50 ms");
-    row("one profile, peak memory", &megabytes(single.peak_kib), "50 MB");
-    row(&format!("{MANY} profiles, time"), &times(&several, MANY_RUNS), "1 s");
-    row(&format!("{MANY} profiles, peak memory"), &megabytes(several.peak_kib), "not known");
-    row("size of the binary", &format!("{:.1} MB", mega(size)), "70 MB");
+    row(
+        "one profile, peak memory",
+        &megabytes(single.peak_kib),
+        "50 MB",
+    );
+    row(
+        &format!("{MANY} profiles, time"),
+        &times(&several, MANY_RUNS),
+        "1 s",
+    );
+    row(
+        &format!("{MANY} profiles, peak memory"),
+        &megabytes(several.peak_kib),
+        "not known",
+    );
+    row(
+        "size of the binary",
+        &format!("{:.1} MB", mega(size)),
+        "70 MB",
+    );
     println!(
         "\nThe peer is the Node Tuning Operator's `render`. Its figures are from an earlier measurement of it and were\n\
          not taken in this run: compare orders of magnitude, not percents."
@@ -108,7 +135,11 @@ fn run(binary: &Path, profile: &Path) -> anyhow::Result<Duration> {
 
 fn command(binary: &Path, profile: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.args(["render", "-f"]).arg(profile).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(["render", "-f"])
+        .arg(profile)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     command
 }
 
