@@ -57,10 +57,7 @@ fn profile_schema() -> Value {
 
 #[test]
 fn the_schema_file_is_what_the_types_say() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/input/profile_schema.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/input/profile_schema.json");
     let derived = format!("{:#}\n", profile_schema());
     if std::env::var("UPDATE_GOLDEN").is_ok() {
         std::fs::write(path, &derived).unwrap();
