@@ -55,12 +55,10 @@ pub fn one(given: GivenProfile, cluster: &Cluster) -> Checked {
 /// The shape's problems, and what is wrong with the rest: a field that the shape has a problem with is told once.
 fn all_of(misshapen: Misshapen, cluster: &Cluster) -> Problems {
     let Misshapen { mut problems, readable } = misshapen;
-    if let Some(profile) = readable {
-        for problem in validate(&profile, cluster).problems.0 {
-            if problems.0.iter().all(|known| known.field != problem.field) {
-                problems.push(problem);
-            }
-        }
+    if let Some(readable) = readable {
+        let mut further = validate(&readable.profile, cluster).problems.0;
+        further.retain(|problem| readable.concerns(problem, &problems));
+        problems.0.extend(further);
     }
     problems.sorted()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use realtime_core::api::RealtimeProfile;
 use realtime_core::cluster::{Cluster, Dialect, Served};
-use realtime_core::input::{self, InputError, MAX_TEXT};
+use realtime_core::input::{self, InputError, MAX_TEXT, Readable};
 use realtime_core::names;
 use realtime_core::problem::Problems;
 use serde_json::Value;
@@ -34,7 +34,7 @@ pub struct Misshapen {
     /// What is wrong with it.
     pub problems: Problems,
     /// What can be read of it all the same: what is wrong with *that* is told in the same run.
-    pub readable: Option<Box<RealtimeProfile>>,
+    pub readable: Option<Box<Readable>>,
 }
 
 /// Everything that was given.
@@ -214,8 +214,8 @@ fn sort(values: Vec<Value>, file: &str, given: &mut Given) -> Result<(), SourceE
 
 fn shaped(value: Value) -> Result<RealtimeProfile, Misshapen> {
     input::profile(value.clone()).map_err(|problems| Misshapen {
+        readable: input::readable(&value, &problems).map(Box::new),
         problems,
-        readable: serde_json::from_value(value).ok().map(Box::new),
     })
 }
 

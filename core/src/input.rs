@@ -4,11 +4,13 @@
 //! that is `validate`'s.
 
 mod cluster_documents;
+mod readable;
 mod schema;
 pub(crate) mod suggest;
 mod value;
 
 pub use cluster_documents::cluster_from_documents;
+pub use readable::{Readable, readable};
 pub use schema::schema_problems;
 
 use std::sync::LazyLock;
