@@ -64,7 +64,13 @@ impl Caches {
                 .profiles
                 .state()
                 .iter()
-                .filter(|profile| self.pools_of(profile).contains(pool.as_str()))
+                .filter(|profile| {
+                    let pools = self.pools_of(profile);
+                    // Nodes that leave a pool change as the other pool's.
+                    pools.contains(pool.as_str())
+                        || pools.len() > 1
+                        || profile.metadata.deletion_timestamp.is_some()
+                })
                 .map(|profile| profile.name_any())
                 .collect(),
         }
