@@ -37,6 +37,8 @@ audit: ## Known vulnerabilities in the dependencies; needs cargo-deny and the ne
 bench: ## Times and memory, with the numbers to compare them with.
 	@hack/setup.sh build
 	$(CARGO) bench --locked --workspace --benches
+	$(CARGO) build --locked --release --package oc-realtime --package realtime-testing --bin oc-realtime --bin bench-render
+	target/release/bench-render
 
 .PHONY: crds
 crds: ## Writes the generated manifests/crds anew.

@@ -162,7 +162,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     let mut seconds: u64 = 0;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|next: char| !next.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|next: char| !next.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let (unit, next) = match tail.chars().next() {
@@ -199,7 +201,17 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("7", 7)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for wrong in ["", "0s", "-1s", "1d", "m", "99999999999999999999h", "ä", "1.5h", "9999999h"] {
+        for wrong in [
+            "",
+            "0s",
+            "-1s",
+            "1d",
+            "m",
+            "99999999999999999999h",
+            "ä",
+            "1.5h",
+            "9999999h",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

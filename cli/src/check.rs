@@ -46,15 +46,26 @@ pub fn one(given: GivenProfile, cluster: &Cluster) -> Checked {
     match profile {
         Ok(profile) => {
             let validated = validate(&profile, cluster);
-            Checked { place, valid: validated.profile, problems: validated.problems }
+            Checked {
+                place,
+                valid: validated.profile,
+                problems: validated.problems,
+            }
         }
-        Err(misshapen) => Checked { place, valid: None, problems: all_of(misshapen, cluster) },
+        Err(misshapen) => Checked {
+            place,
+            valid: None,
+            problems: all_of(misshapen, cluster),
+        },
     }
 }
 
 /// The shape's problems, and what is wrong with the rest: a field that the shape has a problem with is told once.
 fn all_of(misshapen: Misshapen, cluster: &Cluster) -> Problems {
-    let Misshapen { mut problems, readable } = misshapen;
+    let Misshapen {
+        mut problems,
+        readable,
+    } = misshapen;
     if let Some(readable) = readable {
         let mut further = validate(&readable.profile, cluster).problems.0;
         further.retain(|problem| readable.concerns(problem, &problems));
@@ -67,7 +78,10 @@ fn given_twice(name: &str, first: &Place) -> Problem {
     Problem::error(
         "metadata.name",
         name,
-        format!("is given twice, first in {}, document {}", first.file, first.document),
+        format!(
+            "is given twice, first in {}, document {}",
+            first.file, first.document
+        ),
         "give each profile once",
     )
 }

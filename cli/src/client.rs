@@ -34,7 +34,10 @@ impl ClientError {
     /// For `map_err`.
     pub fn request(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let action = action.into();
-        move |source| Self::Request { action, source: Box::new(source) }
+        move |source| Self::Request {
+            action,
+            source: Box::new(source),
+        }
     }
 }
 
@@ -69,7 +72,10 @@ pub fn block_on<T, E: From<ClientError>>(
 
 /// A client as the flags say; without flags as `oc` would connect.
 pub async fn connect(args: &ClusterArgs) -> Result<Client, ClientError> {
-    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions {
+        context: args.context.clone(),
+        ..KubeConfigOptions::default()
+    };
     let told = |error: &dyn std::error::Error| ClientError::Kubeconfig(error.to_string());
     let config = match (&args.kubeconfig, &args.context) {
         (Some(path), _) => {
@@ -78,9 +84,9 @@ pub async fn connect(args: &ClusterArgs) -> Result<Client, ClientError> {
                 .await
                 .map_err(|error| told(&error))?
         }
-        (None, Some(_)) => {
-            Config::from_kubeconfig(&options).await.map_err(|error| told(&error))?
-        }
+        (None, Some(_)) => Config::from_kubeconfig(&options)
+            .await
+            .map_err(|error| told(&error))?,
         (None, None) => Config::infer().await.map_err(|error| told(&error))?,
     };
     Client::try_from(config).map_err(|error| ClientError::Connect(error.to_string()))

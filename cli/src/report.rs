@@ -27,7 +27,11 @@ pub fn all_valid(checked: &[Checked]) -> bool {
 
 /// As `file, document 1, worker-rt`.
 pub fn place(place: &Place) -> String {
-    let Place { file, document, name } = place;
+    let Place {
+        file,
+        document,
+        name,
+    } = place;
     match name {
         Some(name) => format!("{file}, document {document}, {name}"),
         None => format!("{file}, document {document}"),

@@ -48,7 +48,9 @@ pub async fn served(client: &Client) -> Result<Served, ClientError> {
         let definition = definitions
             .get_opt(name)
             .await
-            .map_err(ClientError::request(format!("reading the definition of {name}")))?;
+            .map_err(ClientError::request(format!(
+                "reading the definition of {name}"
+            )))?;
         found.extend(definition);
     }
     Ok(Served::of(&found))
@@ -59,10 +61,15 @@ async fn list<K>(client: &Client) -> Result<Vec<K>, ClientError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    match Api::<K>::all(client.clone()).list(&ListParams::default()).await {
+    match Api::<K>::all(client.clone())
+        .list(&ListParams::default())
+        .await
+    {
         Ok(objects) => Ok(objects.items),
         Err(error) if is_absent(&error) => Ok(Vec::new()),
-        Err(error) => Err(ClientError::request(format!("reading {}", K::plural(&())))(error)),
+        Err(error) => Err(ClientError::request(format!("reading {}", K::plural(&())))(
+            error,
+        )),
     }
 }
 
@@ -78,7 +85,12 @@ async fn image_mode_pools(client: &Client) -> Result<Vec<String>, ClientError> {
         Ok(configs) => Ok(configs
             .items
             .iter()
-            .filter_map(|config| config.data.pointer("/spec/machineConfigPool/name")?.as_str())
+            .filter_map(|config| {
+                config
+                    .data
+                    .pointer("/spec/machineConfigPool/name")?
+                    .as_str()
+            })
             .map(str::to_owned)
             .collect()),
         Err(error) if is_absent(&error) => Ok(Vec::new()),
@@ -107,7 +119,12 @@ pub async fn live(
     for (resource, api) in &kinds {
         let action = || ClientError::request(format!("reading {}", resource.plural));
         match api.list(&labelled).await {
-            Ok(objects) => live.extend(objects.items.into_iter().map(|object| whole(object, resource))),
+            Ok(objects) => live.extend(
+                objects
+                    .items
+                    .into_iter()
+                    .map(|object| whole(object, resource)),
+            ),
             Err(error) if is_absent(&error) => continue,
             Err(error) => return Err(action()(error)),
         }
@@ -123,7 +140,10 @@ pub async fn live(
         }
     }
     let (resource, api) = kind::<RealtimeProfile>(client);
-    let found = api.get_opt(profile).await.map_err(ClientError::request("reading the profile"))?;
+    let found = api
+        .get_opt(profile)
+        .await
+        .map_err(ClientError::request("reading the profile"))?;
     live.extend(found.map(|object| whole(object, &resource)));
     Ok(live)
 }
@@ -149,7 +169,8 @@ where
 /// With its kind, which the items of a list may leave out.
 fn whole(object: DynamicObject, resource: &ApiResource) -> Value {
     let name = object.name_any();
-    let mut value = serde_json::to_value(object).unwrap_or_else(|_| json!({"metadata": {"name": name}}));
+    let mut value =
+        serde_json::to_value(object).unwrap_or_else(|_| json!({"metadata": {"name": name}}));
     value["apiVersion"] = json!(resource.api_version);
     value["kind"] = json!(resource.kind);
     value

@@ -113,7 +113,11 @@ pub fn read(files: &[PathBuf], dialect: Dialect) -> Result<Given, SourceErrors> 
             errors.push(SourceError::StdinTwice);
             continue;
         }
-        let file = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
+        let file = if is_stdin {
+            "stdin".to_owned()
+        } else {
+            path.display().to_string()
+        };
         match read_one(path, is_stdin, &file) {
             Ok(values) => {
                 if let Err(error) = sort(values, &file, &mut given) {
@@ -124,14 +128,24 @@ pub fn read(files: &[PathBuf], dialect: Dialect) -> Result<Given, SourceErrors> 
         }
     }
     if errors.is_empty() && given.profiles.is_empty() {
-        let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+        let names: Vec<String> = files
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         errors.push(SourceError::NoProfile(names.join(", ")));
     }
-    if errors.is_empty() { Ok(given) } else { Err(SourceErrors(errors)) }
+    if errors.is_empty() {
+        Ok(given)
+    } else {
+        Err(SourceErrors(errors))
+    }
 }
 
 fn read_one(path: &Path, is_stdin: bool, file: &str) -> Result<Vec<Value>, SourceError> {
-    let failed = |source| SourceError::Read { file: file.to_owned(), source };
+    let failed = |source| SourceError::Read {
+        file: file.to_owned(),
+        source,
+    };
     let bytes = if is_stdin {
         bounded(std::io::stdin().lock(), file, &failed)?
     } else {
@@ -145,8 +159,10 @@ fn read_one(path: &Path, is_stdin: bool, file: &str) -> Result<Vec<Value>, Sourc
         file: file.to_owned(),
         offset: error.utf8_error().valid_up_to(),
     })?;
-    input::parse_documents(&text)
-        .map_err(|source| SourceError::Input { file: file.to_owned(), source })
+    input::parse_documents(&text).map_err(|source| SourceError::Input {
+        file: file.to_owned(),
+        source,
+    })
 }
 
 /// A device or a pipe may never end: one byte beyond the limit is enough to know.
@@ -178,15 +194,20 @@ fn sort(values: Vec<Value>, file: &str, given: &mut Given) -> Result<(), SourceE
                 document: index + 1,
                 name: value["metadata"]["name"].as_str().map(str::to_owned),
             };
-            let profile = shaped(value);
+            let profile = shaped(&value);
             if let Ok(profile) = &profile {
                 given.cluster.profiles.push(profile.clone());
             }
             given.profiles.push(GivenProfile { place, profile });
         }
     }
-    let found = input::cluster_from_documents(others, given.cluster.served)
-        .map_err(|problems| SourceError::Objects { file: file.to_owned(), problems })?;
+    let found =
+        input::cluster_from_documents(others, given.cluster.served).map_err(|problems| {
+            SourceError::Objects {
+                file: file.to_owned(),
+                problems,
+            }
+        })?;
     let Cluster {
         served: _,
         profiles,
@@ -212,9 +233,9 @@ fn sort(values: Vec<Value>, file: &str, given: &mut Given) -> Result<(), SourceE
     Ok(())
 }
 
-fn shaped(value: Value) -> Result<RealtimeProfile, Misshapen> {
+fn shaped(value: &Value) -> Result<RealtimeProfile, Misshapen> {
     input::profile(value.clone()).map_err(|problems| Misshapen {
-        readable: input::readable(&value, &problems).map(Box::new),
+        readable: input::readable(value, &problems).map(Box::new),
         problems,
     })
 }

@@ -3,6 +3,11 @@
 //! Each ```console block of README.md and docs/**/*.md is a transcript: `$ ` lines are commands, what follows is their
 //! output. A block whose first command is an offline `oc realtime` is run and compared; `UPDATE_GOLDEN=1` writes it.
 //! Other blocks are a cluster's: the sandbox's tests run those.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at what it doesn't expect"
+)]
 
 mod common;
 
@@ -51,7 +56,11 @@ fn transcript(command: &str) -> String {
         fs::write(&path, &oc).unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
-    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}",
+        bin.path().display(),
+        std::env::var("PATH").unwrap()
+    );
     let output = Command::new("bash")
         .args(["-c", &format!("exec 2>&1; {command}")])
         .current_dir(root())
@@ -111,7 +120,12 @@ fn commands_print_what_the_documents_say() {
         if update() && fresh != text {
             fs::write(&path, &fresh).unwrap();
         } else {
-            assert_eq!(text, fresh, "{}: `UPDATE_GOLDEN=1` writes what is true", path.display());
+            assert_eq!(
+                text,
+                fresh,
+                "{}: `UPDATE_GOLDEN=1` writes what is true",
+                path.display()
+            );
         }
     }
     assert!(run >= 3, "only {run} commands were found");
@@ -123,11 +137,17 @@ fn the_reference_is_generated() {
     let text = fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
-    let fresh = format!("{before}{BEGIN}{}\n{END}{after}", oc(&["reference"]).success());
+    let fresh = format!(
+        "{before}{BEGIN}{}\n{END}{after}",
+        oc(&["reference"]).success()
+    );
     if update() {
         fs::write(&path, fresh).unwrap();
     } else {
-        assert!(text == fresh, "docs/profile.md is not what the schema says: `UPDATE_GOLDEN=1` writes it");
+        assert!(
+            text == fresh,
+            "docs/profile.md is not what the schema says: `UPDATE_GOLDEN=1` writes it"
+        );
     }
 }
 
@@ -149,14 +169,21 @@ fn each_reason_is_explained_once() {
         .collect();
     reasons.sort_unstable();
     explained.sort_unstable();
-    assert_eq!(explained, reasons, "docs/troubleshooting.md on the left, core/src/conditions.rs on the right");
+    assert_eq!(
+        explained, reasons,
+        "docs/troubleshooting.md on the left, core/src/conditions.rs on the right"
+    );
 }
 
 #[test]
 fn links_lead_somewhere() {
     for path in documents() {
         let text = fs::read_to_string(&path).unwrap();
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let file = target.split('#').next().unwrap();
             if file.is_empty() || file.contains("://") {
                 continue;

@@ -1,17 +1,80 @@
 //! Each example in docs/examples validates on the nodes that it is meant for, and renders.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at what it doesn't expect"
+)]
 
 mod common;
 
 use common::{oc, oc_stdin, root};
 
+type Example = (
+    &'static str,
+    &'static str,
+    &'static str,
+    (u32, u32),
+    u32,
+    &'static str,
+    &'static str,
+);
+
 /// Example, architecture, CPU vendor, family and model, CPUs, memory, further node role.
-const EXAMPLES: [(&str, &str, &str, (u32, u32), u32, &str, &str); 6] = [
-    ("worker-rt.yaml", "amd64", "Intel", (6, 106), 8, "32Gi", "worker-rt"),
-    ("single-node.yaml", "amd64", "Intel", (6, 106), 16, "64Gi", "master"),
-    ("amd.yaml", "amd64", "AMD", (25, 1), 64, "256Gi", "amd-low-latency"),
-    ("arm64-64k.yaml", "arm64", "ARM", (8, 1), 80, "256Gi", "arm64-64k"),
-    ("hugepages-numa.yaml", "amd64", "Intel", (6, 143), 64, "256Gi", "packet-core"),
-    ("rhcos-rt-procedure.yaml", "amd64", "Intel", (6, 85), 16, "64Gi", "worker-rt"),
+const EXAMPLES: [Example; 6] = [
+    (
+        "worker-rt.yaml",
+        "amd64",
+        "Intel",
+        (6, 106),
+        8,
+        "32Gi",
+        "worker-rt",
+    ),
+    (
+        "single-node.yaml",
+        "amd64",
+        "Intel",
+        (6, 106),
+        16,
+        "64Gi",
+        "master",
+    ),
+    (
+        "amd.yaml",
+        "amd64",
+        "AMD",
+        (25, 1),
+        64,
+        "256Gi",
+        "amd-low-latency",
+    ),
+    (
+        "arm64-64k.yaml",
+        "arm64",
+        "ARM",
+        (8, 1),
+        80,
+        "256Gi",
+        "arm64-64k",
+    ),
+    (
+        "hugepages-numa.yaml",
+        "amd64",
+        "Intel",
+        (6, 143),
+        64,
+        "256Gi",
+        "packet-core",
+    ),
+    (
+        "rhcos-rt-procedure.yaml",
+        "amd64",
+        "Intel",
+        (6, 85),
+        16,
+        "64Gi",
+        "worker-rt",
+    ),
 ];
 
 /// No profile, but what the documented commands read beside one.
@@ -25,7 +88,10 @@ fn each_example_is_in_the_table() {
         .filter(|name| !NOT_PROFILES.contains(&name.as_str()))
         .collect();
     found.sort();
-    let mut listed: Vec<String> = EXAMPLES.iter().map(|example| example.0.to_owned()).collect();
+    let mut listed: Vec<String> = EXAMPLES
+        .iter()
+        .map(|example| example.0.to_owned())
+        .collect();
     listed.sort();
     assert_eq!(found, listed);
 }
@@ -45,14 +111,28 @@ fn each_example_validates_without_a_warning_and_renders() {
         let master = "---\n{apiVersion: machineconfiguration.openshift.io/v1, kind: MachineConfigPool, metadata: {name: master}, \
             spec: {machineConfigSelector: {matchLabels: {machineconfiguration.openshift.io/role: master}}, \
             nodeSelector: {matchLabels: {node-role.kubernetes.io/master: \"\"}}}}\n";
-        let cluster = if role == "master" { node + master } else { node };
+        let cluster = if role == "master" {
+            node + master
+        } else {
+            node
+        };
         let run = oc_stdin(&["validate", "-f", &example, "-f", "-"], cluster.as_bytes());
         assert_eq!(run.stderr, "", "{file}");
         assert!(run.success().contains("valid"), "{file}");
-        let rendered = oc_stdin(&["render", "-f", &example, "-f", "-"], cluster.as_bytes()).success();
-        for kind in ["MachineConfigPool", "KubeletConfig", "MachineConfig", "Tuned", "RuntimeClass"] {
+        let rendered =
+            oc_stdin(&["render", "-f", &example, "-f", "-"], cluster.as_bytes()).success();
+        for kind in [
+            "MachineConfigPool",
+            "KubeletConfig",
+            "MachineConfig",
+            "Tuned",
+            "RuntimeClass",
+        ] {
             let wanted = !(kind == "MachineConfigPool" && role == "master");
-            assert!(!wanted || rendered.contains(&format!("kind: {kind}\n")), "{file}: no {kind}\n{rendered}");
+            assert!(
+                !wanted || rendered.contains(&format!("kind: {kind}\n")),
+                "{file}: no {kind}\n{rendered}"
+            );
         }
         // Without any node too: nothing known is no error.
         oc(&["validate", "-f", &example]).success();

@@ -1,4 +1,9 @@
 //! `render` prints what core renders, byte for byte, for every golden story, by file and by directory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at what it doesn't expect"
+)]
 
 mod common;
 
@@ -14,7 +19,10 @@ fn yaml_files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .collect();
     files.sort();
     files
@@ -46,7 +54,8 @@ fn each_story_is_printed_as_core_renders_it() {
             continue;
         }
         stories += 1;
-        let named = std::fs::read_to_string(story.join("dialect")).unwrap_or_else(|_| "kernelType".to_owned());
+        let named = std::fs::read_to_string(story.join("dialect"))
+            .unwrap_or_else(|_| "kernelType".to_owned());
         let dialect = match named.trim() {
             "realtime" => Dialect::Realtime,
             "none" => Dialect::None,
@@ -67,10 +76,20 @@ fn each_story_is_printed_as_core_renders_it() {
         for file in yaml_files(&out) {
             let text = std::fs::read_to_string(&file).unwrap();
             let (_, object) = text.split_once('\n').unwrap();
-            assert!(wanted.contains(object), "{}: {}", story.display(), file.display());
+            assert!(
+                wanted.contains(object),
+                "{}: {}",
+                story.display(),
+                file.display()
+            );
             objects += 1;
         }
-        assert_eq!(objects, wanted.matches("---\n").count(), "{}", story.display());
+        assert_eq!(
+            objects,
+            wanted.matches("---\n").count(),
+            "{}",
+            story.display()
+        );
     }
     assert!(stories > 20, "the stories are gone");
 }

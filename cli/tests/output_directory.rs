@@ -1,4 +1,9 @@
 //! `-o DIR`: all files or none, and never over somebody else's.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at what it doesn't expect"
+)]
 
 mod common;
 
@@ -20,7 +25,11 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-const CRDS: [&str; 3] = ["latencychecks.yaml", "realtimenodes.yaml", "realtimeprofiles.yaml"];
+const CRDS: [&str; 3] = [
+    "latencychecks.yaml",
+    "realtimenodes.yaml",
+    "realtimeprofiles.yaml",
+];
 
 #[test]
 fn makes_the_directory_and_writes_it_again() {
@@ -34,7 +43,12 @@ fn makes_the_directory_and_writes_it_again() {
     std::fs::write(&file, format!("{first}# stale\n")).unwrap();
     crds(&directory).success();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), first);
-    assert_eq!(names(&directory).len(), 4, "nothing left beside: {:?}", names(&directory));
+    assert_eq!(
+        names(&directory).len(),
+        4,
+        "nothing left beside: {:?}",
+        names(&directory)
+    );
 }
 
 #[test]
@@ -43,9 +57,15 @@ fn a_foreign_file_stops_everything() {
     let directory = temporary.path();
     std::fs::write(directory.join(CRDS[1]), "mine\n").unwrap();
     let stderr = crds(directory).failure();
-    assert!(stderr.contains(CRDS[1]) && stderr.contains("not written by"), "{stderr}");
+    assert!(
+        stderr.contains(CRDS[1]) && stderr.contains("not written by"),
+        "{stderr}"
+    );
     assert_eq!(names(directory), [CRDS[1]]);
-    assert_eq!(std::fs::read_to_string(directory.join(CRDS[1])).unwrap(), "mine\n");
+    assert_eq!(
+        std::fs::read_to_string(directory.join(CRDS[1])).unwrap(),
+        "mine\n"
+    );
 }
 
 #[test]
@@ -105,8 +125,19 @@ fn a_full_disk_leaves_the_old_files() {
         env!("CARGO_BIN_EXE_oc-realtime"),
         directory.display()
     );
-    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(names(directory), CRDS);
-    assert_eq!(std::fs::read_to_string(directory.join(CRDS[0])).unwrap(), old);
+    assert_eq!(
+        std::fs::read_to_string(directory.join(CRDS[0])).unwrap(),
+        old
+    );
 }

@@ -1,4 +1,9 @@
 //! `oc realtime watch` against a real API server; the test is the operator and the Machine Config Operator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at what it doesn't expect"
+)]
 
 mod common;
 
@@ -22,7 +27,7 @@ use tokio::process::{Child, ChildStdout};
 use common::root;
 
 /// For a machine that is starved.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 struct Cluster {
     control_plane: ControlPlane,
@@ -37,11 +42,16 @@ struct Watching {
 impl Cluster {
     async fn start() -> Self {
         let control_plane = ControlPlane::start(Options::default()).await.unwrap();
-        install_openshift(&control_plane, Dialect::KernelType).await.unwrap();
+        install_openshift(&control_plane, Dialect::KernelType)
+            .await
+            .unwrap();
         let crds = apply::read(&root().join("manifests/crds")).unwrap();
         control_plane.apply_values(crds).await.unwrap();
         let client = control_plane.admin_client().await.unwrap();
-        Self { control_plane, client }
+        Self {
+            control_plane,
+            client,
+        }
     }
 
     fn command(&self, args: &[&str]) -> tokio::process::Command {
@@ -67,7 +77,10 @@ impl Cluster {
             "metadata": {"name": name}, "spec": {"pool": {"name": "press"}, "kernel": {"realtime": true}},
         }))
         .unwrap();
-        Api::all(self.client.clone()).create(&PostParams::default(), &profile).await.unwrap();
+        Api::all(self.client.clone())
+            .create(&PostParams::default(), &profile)
+            .await
+            .unwrap();
     }
 
     /// The conditions, as the operator would write them.
@@ -82,7 +95,10 @@ impl Cluster {
             })
             .collect();
         let patch = json!({"status": {"observedGeneration": generation, "summary": conditions[0].2, "conditions": list}});
-        profiles.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        profiles
+            .patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
     }
 
     async fn create_pool_and_node(&self) {
@@ -96,13 +112,20 @@ impl Cluster {
             },
         }))
         .unwrap();
-        Api::all(self.client.clone()).create(&PostParams::default(), &pool).await.unwrap();
+        Api::all(self.client.clone())
+            .create(&PostParams::default(), &pool)
+            .await
+            .unwrap();
         let node: Node = serde_json::from_value(json!({
             "metadata": {"name": "anvil", "labels": {"node-role.kubernetes.io/press": ""}},
         }))
         .unwrap();
-        Api::all(self.client.clone()).create(&PostParams::default(), &node).await.unwrap();
-        self.annotate("rendered-press-a", "rendered-press-a", "Done").await;
+        Api::all(self.client.clone())
+            .create(&PostParams::default(), &node)
+            .await
+            .unwrap();
+        self.annotate("rendered-press-a", "rendered-press-a", "Done")
+            .await;
     }
 
     async fn annotate(&self, current: &str, desired: &str, state: &str) {
@@ -114,7 +137,10 @@ impl Cluster {
             format!("{prefix}lastAppliedDrain"): if state == "Done" { format!("drain-{desired}") } else { "uncordon-x".to_owned() },
         }}});
         let nodes: Api<Node> = Api::all(self.client.clone());
-        nodes.patch("anvil", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        nodes
+            .patch("anvil", &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
     }
 
     async fn kernel(&self, release: &str) {
@@ -122,7 +148,10 @@ impl Cluster {
         let info = json!({"kernelVersion": release, "machineID": "", "systemUUID": "", "bootID": "", "osImage": "",
             "containerRuntimeVersion": "", "kubeletVersion": "", "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": "amd64"});
         let patch = json!({"status": {"nodeInfo": info}});
-        nodes.patch_status("anvil", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        nodes
+            .patch_status("anvil", &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
     }
 }
 
@@ -145,9 +174,18 @@ impl Watching {
 
     /// Its exit code and stderr.
     async fn end(mut self) -> (i32, String) {
-        let status = tokio::time::timeout(DEADLINE, self.child.wait()).await.unwrap().unwrap();
+        let status = tokio::time::timeout(DEADLINE, self.child.wait())
+            .await
+            .unwrap()
+            .unwrap();
         let mut stderr = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .await
+            .unwrap();
         (status.code().unwrap_or(-1), stderr)
     }
 
@@ -166,11 +204,17 @@ async fn a_watch_shows_a_rollout_to_its_end() {
     watch.until("NotSeenYet").await;
     watch.until("anvil: Waiting").await;
     let available = |status, reason| [("Available", status, reason, "one node is on its way")];
-    cluster.status("good", &available("False", "RollingOut")).await;
+    cluster
+        .status("good", &available("False", "RollingOut"))
+        .await;
     watch.until("RollingOut: one node is on its way").await;
-    cluster.annotate("rendered-press-a", "rendered-press-b", "Working").await;
+    cluster
+        .annotate("rendered-press-a", "rendered-press-b", "Working")
+        .await;
     watch.until("anvil: Draining").await;
-    cluster.annotate("rendered-press-b", "rendered-press-b", "Done").await;
+    cluster
+        .annotate("rendered-press-b", "rendered-press-b", "Done")
+        .await;
     watch.until("anvil: Verifying").await;
     cluster.kernel("5.14.0-570.el9.x86_64+rt").await;
     watch.until("anvil: Ready, after").await;
@@ -192,16 +236,37 @@ async fn stuck(cluster: &Cluster) {
     let mut watch = cluster.watch(&["bad"]);
     watch.until("NotSeenYet").await;
     cluster
-        .status("bad", &[
-            ("Degraded", "True", "NodeDegraded", "node anvil failed: disk full. See its log"),
-            ("Available", "False", "NodeDegraded", ""),
-        ])
+        .status(
+            "bad",
+            &[
+                (
+                    "Degraded",
+                    "True",
+                    "NodeDegraded",
+                    "node anvil failed: disk full. See its log",
+                ),
+                ("Available", "False", "NodeDegraded", ""),
+            ],
+        )
         .await;
     let (code, stderr) = watch.end().await;
     assert_eq!(code, 1);
-    assert!(stderr.contains("NodeDegraded: node anvil failed: disk full. See its log"), "{stderr}");
+    assert!(
+        stderr.contains("NodeDegraded: node anvil failed: disk full. See its log"),
+        "{stderr}"
+    );
 
-    cluster.status("bad", &[("Valid", "False", "Invalid", "spec.cpu.isolated \"2-99\": no")]).await;
+    cluster
+        .status(
+            "bad",
+            &[(
+                "Valid",
+                "False",
+                "Invalid",
+                "spec.cpu.isolated \"2-99\": no",
+            )],
+        )
+        .await;
     let (code, stderr) = cluster.watch(&["bad"]).end().await;
     assert_eq!(code, 1);
     assert!(stderr.contains("spec.cpu.isolated"), "{stderr}");
@@ -215,7 +280,10 @@ async fn ends(cluster: &Cluster) {
     cluster.create_profile("slow").await;
     let (code, stderr) = cluster.watch(&["slow", "--timeout", "1s"]).end().await;
     assert_eq!(code, 1);
-    assert!(stderr.contains("--timeout") && stderr.contains("slow"), "{stderr}");
+    assert!(
+        stderr.contains("--timeout") && stderr.contains("slow"),
+        "{stderr}"
+    );
 
     let mut watch = cluster.watch(&["slow"]);
     watch.until("NotSeenYet").await;
@@ -225,7 +293,10 @@ async fn ends(cluster: &Cluster) {
     let mut watch = cluster.watch(&["slow"]);
     watch.until("NotSeenYet").await;
     let profiles: Api<RealtimeProfile> = Api::all(cluster.client.clone());
-    profiles.delete("slow", &DeleteParams::default()).await.unwrap();
+    profiles
+        .delete("slow", &DeleteParams::default())
+        .await
+        .unwrap();
     let (code, stderr) = watch.end().await;
     assert_eq!(code, 1);
     assert!(stderr.contains("was deleted"), "{stderr}");
@@ -233,12 +304,21 @@ async fn ends(cluster: &Cluster) {
 
 /// Under a pseudo-terminal by util-linux's `script`: redrawn in place, with a bar, and colours unless refused.
 async fn on_a_terminal(cluster: &Cluster) {
-    if std::process::Command::new("script").arg("--version").output().is_err() {
+    if std::process::Command::new("script")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
         realtime_testing::skip("watch on a terminal: util-linux's script is not here");
         return;
     }
     cluster.create_profile("shown").await;
-    cluster.status("shown", &[("Available", "False", "RollingOut", "one node is on its way")]).await;
+    cluster
+        .status(
+            "shown",
+            &[("Available", "False", "RollingOut", "one node is on its way")],
+        )
+        .await;
     for (no_color, coloured) in [("1", false), ("", true)] {
         let inner = format!(
             "stty cols 60 rows 20; '{}' watch shown --timeout 4s",
@@ -255,11 +335,17 @@ async fn on_a_terminal(cluster: &Cluster) {
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains("[####") && text.contains("1 of 1 nodes ready"), "{text}");
+        assert!(
+            text.contains("[####") && text.contains("1 of 1 nodes ready"),
+            "{text}"
+        );
         assert!(text.contains("A\r\x1b[J"), "never redrawn: {text:?}");
         assert_eq!(text.contains("\x1b[32m"), coloured, "{text:?}");
         for line in text.lines() {
-            let visible = line.split('\x1b').map(|part| part.split_once(['m', 'J', 'A']).map_or(part, |(_, rest)| rest));
+            let visible = line.split('\x1b').map(|part| {
+                part.split_once(['m', 'J', 'A'])
+                    .map_or(part, |(_, rest)| rest)
+            });
             let width: usize = visible.map(|part| part.trim_end().chars().count()).sum();
             assert!(width <= 90, "{line:?}");
         }

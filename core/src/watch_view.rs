@@ -175,6 +175,7 @@ pub fn pool_name(profile: &RealtimeProfile) -> String {
 
 /// The reason and the message of the most important condition.
 fn headline(profile: &RealtimeProfile) -> (String, String) {
+    const ORDER: [&str; 4] = [VALID, DEGRADED, AVAILABLE, conditions::PROGRESSING];
     let Some(status) = profile
         .status
         .as_ref()
@@ -188,7 +189,6 @@ fn headline(profile: &RealtimeProfile) -> (String, String) {
         );
     };
     // The summary is the reason of the most important condition; several may share it, the worst is told.
-    const ORDER: [&str; 4] = [VALID, DEGRADED, AVAILABLE, conditions::PROGRESSING];
     let summary = status.summary.clone().unwrap_or_default();
     let told = ORDER
         .iter()
@@ -253,7 +253,8 @@ fn node_in_words(node: &NodeLine) -> String {
         line.push_str(&node.waits_for);
     }
     if let Some(taken) = node.taken.filter(|_| node.phase == ProgressPhase::Ready) {
-        line.push_str(&format!(", after {}", in_words(taken)));
+        line.push_str(", after ");
+        line.push_str(&in_words(taken));
     }
     line
 }

@@ -25,13 +25,24 @@ pub fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
     let text = match args.output {
         Format::Json => format!("{:#}\n", json!({ "plans": plans })),
         Format::Text => {
-            let style = text::Style { colour: terminal::stdout_has_colour(), diffs: !args.brief };
-            plans.iter().map(|plan| text::of(plan, style)).collect::<Vec<_>>().join("\n")
+            let style = text::Style {
+                colour: terminal::stdout_has_colour(),
+                diffs: !args.brief,
+            };
+            plans
+                .iter()
+                .map(|plan| text::of(plan, style))
+                .collect::<Vec<_>>()
+                .join("\n")
         }
     };
     output::print([text.as_str()])?;
     let changes = plans.iter().any(Plan::has_changes);
-    Ok(if changes { Exit::Changes } else { Exit::Success })
+    Ok(if changes {
+        Exit::Changes
+    } else {
+        Exit::Success
+    })
 }
 
 /// `None` when a profile is invalid; that has been told then.
@@ -47,13 +58,11 @@ async fn plans(
     let mut plans = Vec::new();
     for one in given {
         let place = one.place.clone();
-        let profile = match &one.profile {
-            Ok(profile) => profile.clone(),
-            Err(_) => {
-                checked.push(check::one(one, &cluster));
-                continue;
-            }
+        let Ok(profile) = &one.profile else {
+            checked.push(check::one(one, &cluster));
+            continue;
         };
+        let profile = profile.clone();
         let validated = validate(&profile, &cluster);
         if let Some(valid) = &validated.profile {
             let rendered = render::render(valid);
@@ -71,7 +80,11 @@ async fn plans(
                 source,
             })?);
         }
-        checked.push(Checked { place, valid: validated.profile, problems: validated.problems });
+        checked.push(Checked {
+            place,
+            valid: validated.profile,
+            problems: validated.problems,
+        });
     }
     if report::all_valid(&checked) {
         return Ok(Some(plans));
@@ -83,9 +96,15 @@ async fn plans(
 /// The cluster as if the profiles were applied: each in the place of its namesake, whose identity it takes.
 fn put_in(given: &mut [GivenProfile], cluster: &mut Cluster) {
     for one in given {
-        let Ok(profile) = &mut one.profile else { continue };
+        let Ok(profile) = &mut one.profile else {
+            continue;
+        };
         let name = profile.name_any();
-        match cluster.profiles.iter_mut().find(|live| live.name_any() == name) {
+        match cluster
+            .profiles
+            .iter_mut()
+            .find(|live| live.name_any() == name)
+        {
             Some(live) => {
                 profile.metadata.uid.clone_from(&live.metadata.uid);
                 *live = profile.clone();

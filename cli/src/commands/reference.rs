@@ -38,8 +38,16 @@ fn section(path: &str, schema: &Value, text: &mut String) {
     if let Some(description) = schema["description"].as_str() {
         let _ = write!(text, "{}\n\n", escaped(description));
     }
-    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
-        let _ = writeln!(text, "- Rule: {}", escaped(rule["message"].as_str().unwrap_or_default()));
+    for rule in schema["x-kubernetes-validations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let _ = writeln!(
+            text,
+            "- Rule: {}",
+            escaped(rule["message"].as_str().unwrap_or_default())
+        );
     }
     if schema["x-kubernetes-validations"].is_array() {
         text.push('\n');
@@ -93,5 +101,8 @@ fn number(bound: &Value) -> Option<String> {
 
 /// For a cell of a Markdown table.
 fn escaped(text: &str) -> String {
-    text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ")
+    text.replace('|', "\\|")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -37,7 +37,10 @@ fn files(rendered: &[Rendered]) -> Result<Vec<NamedFile>, CommandError> {
         let id = ObjectId::of(&object);
         let name = format!("{}-{}.yaml", id.kind.to_lowercase(), id.name);
         if files.iter().all(|file| file.name != name) {
-            files.push(NamedFile { name, content: yaml::document(&object)? });
+            files.push(NamedFile {
+                name,
+                content: yaml::document(&object)?,
+            });
         }
     }
     Ok(files)

@@ -19,5 +19,9 @@ pub fn run(args: &ValidateArgs) -> Result<Exit, CommandError> {
         }
         Format::Json => output::print([format!("{:#}\n", report::json(&checked)).as_str()])?,
     }
-    Ok(if report::all_valid(&checked) { Exit::Success } else { Exit::Failure })
+    Ok(if report::all_valid(&checked) {
+        Exit::Success
+    } else {
+        Exit::Failure
+    })
 }

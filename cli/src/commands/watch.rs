@@ -61,7 +61,7 @@ async fn watch(args: &WatchArgs) -> Result<Exit, CommandError> {
             event = events.next() => {
                 let Some(event) = event else { return Err(WatchError::Ended.into()) };
                 if let Some(trouble) = followed.take(event) {
-                    screen.trouble(&trouble)?;
+                    screen.trouble(&trouble);
                 }
                 if !unsettled {
                     settled = Instant::now() + SETTLE;
@@ -77,10 +77,23 @@ async fn watch(args: &WatchArgs) -> Result<Exit, CommandError> {
         }
         let Some(profile) = followed.profile() else {
             let name = args.name.clone();
-            return Err(if last.is_some() { WatchError::Deleted(name) } else { WatchError::NotFound(name) }.into());
+            return Err(if last.is_some() {
+                WatchError::Deleted(name)
+            } else {
+                WatchError::NotFound(name)
+            }
+            .into());
         };
-        let wants_realtime = profile.spec.kernel.as_ref().and_then(|kernel| kernel.realtime);
-        let progress = node_progress(&pool_name(&profile), followed.cluster(), wants_realtime == Some(true));
+        let wants_realtime = profile
+            .spec
+            .kernel
+            .as_ref()
+            .and_then(|kernel| kernel.realtime);
+        let progress = node_progress(
+            &pool_name(&profile),
+            followed.cluster(),
+            wants_realtime == Some(true),
+        );
         let view = memory.view(&profile, &progress, start.elapsed());
         screen.show(last.as_ref(), &view)?;
         match view.verdict {
@@ -107,6 +120,9 @@ fn timed_out(args: &WatchArgs, last: Option<&View>) -> Exit {
         || "the cluster did not answer".to_owned(),
         |view| format!("{}: {}", view.reason, view.message),
     );
-    output::notice(&format!("error: not real-time after the time given by --timeout: {}: {state}", args.name));
+    output::notice(&format!(
+        "error: not real-time after the time given by --timeout: {}: {state}",
+        args.name
+    ));
     Exit::Failure
 }

@@ -1,5 +1,9 @@
 //! Runs the real binary. What each test file needs, and nothing that only one needs.
-#![allow(dead_code)] // each test file uses a part
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses a part, and ends at what it doesn't expect"
+)]
 
 use std::io::Write as _;
 use std::path::PathBuf;

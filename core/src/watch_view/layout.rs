@@ -102,11 +102,7 @@ fn header(view: &View, width: usize) -> Vec<Row> {
 
 /// `#` for what is done; full only when all of it is.
 fn bar(done: usize, total: usize, width: usize) -> String {
-    let filled = if total == 0 {
-        0
-    } else {
-        done.min(total) * width / total
-    };
+    let filled = (done.min(total) * width).checked_div(total).unwrap_or(0);
     format!("{}{}", "#".repeat(filled), "-".repeat(width - filled))
 }
 

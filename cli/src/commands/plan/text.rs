@@ -21,7 +21,11 @@ pub struct Style {
 
 impl Style {
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -37,7 +41,9 @@ pub fn of(plan: &Plan, style: Style) -> String {
     if let Some(outcome) = &plan.outcome {
         pool(outcome, style, &mut text);
     } else {
-        text.push_str("\nNo MachineConfigPools are served here: the kernel is the node daemon's.\n");
+        text.push_str(
+            "\nNo MachineConfigPools are served here: the kernel is the node daemon's.\n",
+        );
     }
     nodes(plan, style, &mut text);
     conflicts(&plan.conflicts, style, &mut text);
@@ -66,7 +72,11 @@ fn objects(plan: &Plan, style: Style, text: &mut String) {
 }
 
 fn diff(change: &ObjectChange, style: Style, text: &mut String) {
-    let _ = writeln!(text, "\n{}", style.paint(BOLD, &format!("--- {}", change.object)));
+    let _ = writeln!(
+        text,
+        "\n{}",
+        style.paint(BOLD, &format!("--- {}", change.object))
+    );
     for line in change.diff.lines() {
         let line = match line.chars().next() {
             Some('+') => style.paint(GREEN, line),
@@ -79,19 +89,32 @@ fn diff(change: &ObjectChange, style: Style, text: &mut String) {
 }
 
 fn pool(outcome: &PoolOutcome, style: Style, text: &mut String) {
-    let _ = writeln!(text, "\n{}", style.paint(BOLD, "The pool's configuration then"));
+    let _ = writeln!(
+        text,
+        "\n{}",
+        style.paint(BOLD, "The pool's configuration then")
+    );
     let kernel = match &outcome.kernel_before {
         Some(before) if *before != outcome.kernel => format!("{before} → {}", outcome.kernel),
         _ => outcome.kernel.clone(),
     };
     let _ = writeln!(text, "  kernel     {kernel}");
-    let _ = writeln!(text, "  arguments  {}", or_none(&outcome.kernel_arguments.join(" ")));
+    let _ = writeln!(
+        text,
+        "  arguments  {}",
+        or_none(&outcome.kernel_arguments.join(" "))
+    );
     for (sign, colour, list) in [
         ("+", GREEN, &outcome.argument_changes.added),
         ("-", RED, &outcome.argument_changes.removed),
     ] {
         if !list.is_empty() {
-            let _ = writeln!(text, "           {} {}", style.paint(colour, sign), list.join(" "));
+            let _ = writeln!(
+                text,
+                "           {} {}",
+                style.paint(colour, sign),
+                list.join(" ")
+            );
         }
     }
     let _ = writeln!(text, "  made of    {}", outcome.sources.join(", "));
@@ -110,8 +133,18 @@ fn nodes(plan: &Plan, style: Style, text: &mut String) {
             plan.pool
         );
     }
-    let width = plan.nodes.iter().map(|node| node.node.chars().count()).max().unwrap_or(0);
-    for NodePlan { node, reboots, reasons } in &plan.nodes {
+    let width = plan
+        .nodes
+        .iter()
+        .map(|node| node.node.chars().count())
+        .max()
+        .unwrap_or(0);
+    for NodePlan {
+        node,
+        reboots,
+        reasons,
+    } in &plan.nodes
+    {
         let count = match reboots {
             0 => "no reboot ".to_owned(),
             1 => "1 reboot  ".to_owned(),
@@ -126,7 +159,12 @@ fn conflicts(conflicts: &[Conflict], style: Style, text: &mut String) {
         return;
     }
     let _ = writeln!(text, "\n{}", style.paint(BOLD, "Conflicts and warnings"));
-    for Conflict { about, message, remedy } in conflicts {
+    for Conflict {
+        about,
+        message,
+        remedy,
+    } in conflicts
+    {
         let _ = writeln!(text, "  {} {about}: {message}", style.paint(YELLOW, "!"));
         if !remedy.is_empty() {
             let _ = writeln!(text, "    {remedy}");
@@ -138,7 +176,12 @@ fn summary(plan: &Plan) -> String {
     if !plan.has_changes() && plan.reboots() == 0 {
         return "Nothing would change.".to_owned();
     }
-    let count = |action| plan.changes.iter().filter(|change| change.action == action).count();
+    let count = |action| {
+        plan.changes
+            .iter()
+            .filter(|change| change.action == action)
+            .count()
+    };
     format!(
         "{} to create, {} to change, {} to delete; {} of {} nodes reboot, {} reboots in all.",
         count(Action::Create),

@@ -40,7 +40,11 @@ struct Store<K> {
 
 impl<K> Default for Store<K> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), listing: BTreeMap::new(), complete: false }
+        Self {
+            objects: BTreeMap::new(),
+            listing: BTreeMap::new(),
+            complete: false,
+        }
     }
 }
 
@@ -81,7 +85,11 @@ impl Followed {
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         streams.push(events(client, only, Change::Profile));
         streams.push(events(client, watcher::Config::default(), Change::Node));
-        streams.push(events(client, watcher::Config::default(), Change::RealtimeNode));
+        streams.push(events(
+            client,
+            watcher::Config::default(),
+            Change::RealtimeNode,
+        ));
         let mut followed = Self {
             name: name.to_owned(),
             profiles: Store::default(),
@@ -97,7 +105,11 @@ impl Followed {
             followed.pools.complete = true;
         }
         if served.machine_config_nodes {
-            streams.push(events(client, watcher::Config::default(), Change::MachineConfigNode));
+            streams.push(events(
+                client,
+                watcher::Config::default(),
+                Change::MachineConfigNode,
+            ));
         } else {
             followed.machine_config_nodes.complete = true;
         }
@@ -115,7 +127,9 @@ impl Followed {
                 return take(&mut self.nodes, event, |nodes| self.cluster.nodes = nodes);
             }
             Change::RealtimeNode(Ok(event)) => {
-                return take(&mut self.realtime_nodes, event, |nodes| self.cluster.realtime_nodes = nodes);
+                return take(&mut self.realtime_nodes, event, |nodes| {
+                    self.cluster.realtime_nodes = nodes;
+                });
             }
             Change::MachineConfigNode(Ok(event)) => {
                 return take(&mut self.machine_config_nodes, event, |nodes| {
@@ -133,7 +147,10 @@ impl Followed {
             watcher::Error::WatchError(status) if status.code == 410 => None,
             watcher::Error::InitialListFailed(source)
             | watcher::Error::WatchStartFailed(source)
-            | watcher::Error::WatchFailed(source) => Some(format!("{}; trying again", crate::client::in_words(&source))),
+            | watcher::Error::WatchFailed(source) => Some(format!(
+                "{}; trying again",
+                crate::client::in_words(&source)
+            )),
             watcher::Error::WatchError(status) => Some(format!("{}; trying again", status.message)),
             watcher::Error::NoResourceVersion => None,
         }

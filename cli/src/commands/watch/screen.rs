@@ -3,7 +3,8 @@
 //! A frame that the terminal may have reflowed (it was resized) is left standing and the next one begins below it:
 //! going up by a wrong number of rows would write over what the user had there.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
 use realtime_core::watch_view::layout::{Row, Tone, rows};
 use realtime_core::watch_view::{View, changes};
@@ -40,41 +41,47 @@ impl Screen {
     pub fn show(&mut self, before: Option<&View>, view: &View) -> Result<(), OutputError> {
         if !self.in_place {
             self.trouble = None;
-            let lines: Vec<String> = changes(before, view).iter().map(|line| plain(line)).collect();
+            let lines: Vec<String> = changes(before, view)
+                .iter()
+                .map(|line| plain(line))
+                .collect();
             return output::print(lines.iter().map(String::as_str));
         }
         let size = terminal::size();
         let (width, height) = size;
         let mut frame = rows(view, width, height);
         if let Some(trouble) = &self.trouble {
-            frame.push(Row { tone: Tone::Bad, text: trouble.chars().take(width).collect() });
+            frame.push(Row {
+                tone: Tone::Bad,
+                text: trouble.chars().take(width).collect(),
+            });
         }
         let mut text = String::new();
         if let Some(drawn) = self.drawn.take().filter(|drawn| drawn.size == size) {
-            text.push_str(&format!("\x1b[{}A\r\x1b[J", drawn.rows));
+            // Writing into a String never fails.
+            let _ = write!(text, "\x1b[{}A\r\x1b[J", drawn.rows);
         }
         for row in &frame {
             text.push_str(&self.painted(row));
             text.push('\n');
         }
-        self.drawn = Some(Frame { size, rows: frame.len() });
+        self.drawn = Some(Frame {
+            size,
+            rows: frame.len(),
+        });
         self.trouble = None;
         output::print([text.as_str()])
     }
 
     /// Tells about the connection: in the next frame, or at once where nothing is redrawn; the same trouble once.
-    pub fn trouble(&mut self, text: &str) -> Result<(), OutputError> {
+    pub fn trouble(&mut self, text: &str) {
         if self.trouble.as_deref() == Some(text) {
-            return Ok(());
+            return;
         }
         self.trouble = Some(text.to_owned());
-        if self.in_place && self.drawn.is_some() {
-            return Ok(());
+        if !self.in_place || self.drawn.is_none() {
+            output::notice(&format!("warning: {text}"));
         }
-        let mut stderr = std::io::stderr().lock();
-        // A closed stderr is nobody's error.
-        let _ = writeln!(stderr, "warning: {text}");
-        Ok(())
     }
 
     fn painted(&self, row: &Row) -> String {
@@ -85,7 +92,11 @@ impl Screen {
             Tone::Bad => "31",
             Tone::Calm => return row.text.clone(),
         };
-        if self.colour { format!("\x1b[{code}m{}\x1b[0m", row.text) } else { row.text.clone() }
+        if self.colour {
+            format!("\x1b[{code}m{}\x1b[0m", row.text)
+        } else {
+            row.text.clone()
+        }
     }
 }
 
@@ -93,7 +104,13 @@ impl Screen {
 fn plain(line: &str) -> String {
     let mut line: String = line
         .chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
         .collect();
     line.push('\n');
     line
