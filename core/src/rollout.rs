@@ -366,7 +366,11 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
             steps.extend(removal::former_pools(observed, &valid.pool.name, reboots));
             steps.push(Step::CreatePoolPaused);
             steps.extend(write(kubelet, machine, valid));
-            steps.extend(runtime_class_step(live, runtime_class.as_ref(), &valid.name));
+            steps.extend(runtime_class_step(
+                live,
+                runtime_class.as_ref(),
+                &valid.name,
+            ));
             steps.extend(nodes::steps(observed, Some((&valid.pool.name, node_spec))));
             steps.push(Step::Wait(Wait::Target(vec![format!(
                 "pool {} has no rendered configuration yet",
@@ -386,7 +390,7 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
         if reboots {
             steps.push(hold(pool, pause));
         }
-        if !difference::contains(&to_value(pool), &applied_pool(wanted_pool)) {
+        if !difference::holds(&to_value(pool), &applied_pool(wanted_pool)) {
             steps.push(Step::ApplyPool);
             landed = false;
         }
@@ -405,7 +409,11 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
     }
 
     // What acts at once, without a reboot.
-    steps.extend(runtime_class_step(live, runtime_class.as_ref(), &valid.name));
+    steps.extend(runtime_class_step(
+        live,
+        runtime_class.as_ref(),
+        &valid.name,
+    ));
     let tuned_change = change(live.tuned.as_ref(), tuned.as_ref().map(to_value).as_ref());
     if landed && pause != Pause::Others {
         steps.extend(simple(
@@ -415,10 +423,7 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
             &valid.name,
         ));
     }
-    steps.extend(nodes::steps(
-        observed,
-        Some((&valid.pool.name, node_spec)),
-    ));
+    steps.extend(nodes::steps(observed, Some((&valid.pool.name, node_spec))));
     for (kind, name) in &live.others {
         // A MachineConfig or KubeletConfig under an old name changes a pool: only while that is held.
         let held = !matches!(kind, Kind::KubeletConfig | Kind::MachineConfig)

@@ -201,6 +201,8 @@ impl Controller {
         self.metrics.reconciled(&name, took.as_secs_f64(), failed);
         match outcome {
             Ok(Outcome::Settled) => queue.succeeded(&name),
+            // With a wait that grows: two writers that undo each other must not spin.
+            Ok(Outcome::Wrote) => queue.failed(name, Instant::now()),
             Ok(Outcome::Gone) => {
                 queue.succeeded(&name);
                 let conditions = realtime_core::conditions::PROFILE_CONDITIONS

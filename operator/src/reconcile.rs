@@ -53,6 +53,8 @@ pub struct Observation {
 pub enum Outcome {
     /// Nothing to do until something changes.
     Settled,
+    /// Something was written. Its event comes; but a write that changed nothing has none, so look again in any case.
+    Wrote,
     /// The profile is gone.
     Gone,
     /// The caches lag behind our own writes: look again when they have caught up, or soon.
@@ -104,7 +106,14 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Outcome, WriteEr
         &status,
     )
     .await?;
-    applied.map(|()| Outcome::Settled)
+    let wrote = decision.steps.iter().any(Step::writes);
+    applied.map(|()| {
+        if wrote {
+            Outcome::Wrote
+        } else {
+            Outcome::Settled
+        }
+    })
 }
 
 fn status_of(

@@ -28,9 +28,7 @@ pub fn acceptance(config: &KubeletConfig) -> Acceptance {
     let newest = status
         .conditions
         .iter()
-        .filter(|condition| {
-            matches!(condition.type_.as_str(), "Accepted" | "Success" | "Failure")
-        })
+        .filter(|condition| matches!(condition.type_.as_str(), "Accepted" | "Success" | "Failure"))
         .max_by(|left, right| left.last_transition_time.cmp(&right.last_transition_time));
     match newest {
         None => Acceptance::Pending,

@@ -64,9 +64,24 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// Whether a live object is what was rendered: metadata contained, the rest exactly.
+/// Whether a live object is what was rendered: metadata contained, the rest exactly. Its type is not compared: the
+/// items of a list of built-in kinds carry none.
 pub fn is_as_rendered(live: &Value, wanted: &Value) -> bool {
-    contains(live, wanted) && extra_fields(live, wanted).is_empty()
+    holds(live, wanted) && extra_fields(live, wanted).is_empty()
+}
+
+/// Whether a live object holds everything that was rendered, its type aside.
+pub fn holds(live: &Value, wanted: &Value) -> bool {
+    let (Value::Object(live), Value::Object(wanted)) = (live, wanted) else {
+        return live == wanted;
+    };
+    wanted
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"))
+        .all(|(key, value)| match live.get(key) {
+            Some(found) => contains(found, value),
+            None => is_nothing(value),
+        })
 }
 
 /// What must be removed from a live object, as JSON pointers: everything outside `metadata` and `status`
@@ -76,12 +91,7 @@ pub fn extra_fields(live: &Value, wanted: &Value) -> Vec<String> {
         return Vec::new();
     };
     live.iter()
-        .filter(|(key, _)| {
-            !matches!(
-                key.as_str(),
-                "metadata" | "status" | "apiVersion" | "kind"
-            )
-        })
+        .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
         .flat_map(|(key, value)| {
             let wanted = wanted.get(key).unwrap_or(&Value::Null);
             let nothing = Value::Object(serde_json::Map::new());
@@ -104,7 +114,8 @@ mod tests {
 
     #[test]
     fn what_the_api_server_adds_is_no_difference() {
-        let wanted = json!({"metadata": {"name": "a", "labels": {"x": "1"}}, "spec": {"list": [{"a": 1}]}});
+        let wanted =
+            json!({"metadata": {"name": "a", "labels": {"x": "1"}}, "spec": {"list": [{"a": 1}]}});
         let live = json!({"metadata": {"name": "a", "uid": "u", "labels": {"x": "1", "theirs": "2"}},
             "spec": {"list": [{"a": 1}]}, "status": {"s": 1}});
         assert!(is_as_rendered(&live, &wanted));
@@ -113,12 +124,25 @@ mod tests {
     #[test]
     fn a_changed_a_removed_and_an_added_field_differ() {
         let wanted = json!({"spec": {"a": 1, "list": ["x"]}});
-        assert!(!is_as_rendered(&json!({"spec": {"a": 2, "list": ["x"]}}), &wanted));
+        assert!(!is_as_rendered(
+            &json!({"spec": {"a": 2, "list": ["x"]}}),
+            &wanted
+        ));
         assert!(!is_as_rendered(&json!({"spec": {"list": ["x"]}}), &wanted));
-        assert!(!is_as_rendered(&json!({"spec": {"a": 1, "list": ["x", "y"]}}), &wanted));
+        assert!(!is_as_rendered(
+            &json!({"spec": {"a": 1, "list": ["x", "y"]}}),
+            &wanted
+        ));
         let added = json!({"spec": {"a": 1, "list": ["x"], "extensions": ["usbguard"]}});
         assert!(contains(&added, &wanted));
         assert_eq!(extra_fields(&added, &wanted), ["/spec/extensions"]);
+    }
+
+    #[test]
+    fn the_type_is_not_compared() {
+        let wanted = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "x"});
+        assert!(is_as_rendered(&json!({"handler": "x"}), &wanted));
+        assert!(!is_as_rendered(&json!({"handler": "y"}), &wanted));
     }
 
     #[test]

@@ -135,7 +135,8 @@ fn old_files(target: &MachineConfig, sources: &[&MachineConfig]) -> Vec<String> 
                     })
                 });
             last.is_some_and(|last| {
-                let (written, rendered) = (&last["contents"]["source"], &file["contents"]["source"]);
+                let (written, rendered) =
+                    (&last["contents"]["source"], &file["contents"]["source"]);
                 written != rendered && decoded(written) != decoded(rendered)
             })
         })

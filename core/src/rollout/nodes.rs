@@ -21,14 +21,15 @@ pub(super) fn of_profile<'a>(observed: &Observed<'a>, pool: &str) -> Vec<&'a Nod
     cluster
         .nodes
         .iter()
-        .filter(|node| {
-            selector::matches_or_nothing(Some(&valid.pool.node_selector), node.labels())
-        })
+        .filter(|node| selector::matches_or_nothing(Some(&valid.pool.node_selector), node.labels()))
         .collect()
 }
 
 /// What is to be written and deleted. `wanted`: the pool and what each of its nodes shall be; `None` for no node at all.
-pub(super) fn steps(observed: &Observed<'_>, wanted: Option<(&str, &RealtimeNodeSpec)>) -> Vec<Step> {
+pub(super) fn steps(
+    observed: &Observed<'_>,
+    wanted: Option<(&str, &RealtimeNodeSpec)>,
+) -> Vec<Step> {
     let profile = observed.profile.name_any();
     let nodes = wanted.map_or_else(Vec::new, |(pool, _)| of_profile(observed, pool));
     let mut steps = Vec::new();

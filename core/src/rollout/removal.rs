@@ -13,7 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{Kind, Observed, Pause, Step, Wait, hold, is_going, landing, nodes, object_of, pause_of, unpause};
+use super::{
+    Kind, Observed, Pause, Step, Wait, hold, is_going, landing, nodes, object_of, pause_of, unpause,
+};
 use crate::names;
 use crate::openshift::MachineConfigPool;
 use crate::pools::{Membership, membership};
@@ -135,14 +137,16 @@ fn nudge(observed: &Observed<'_>, leaving: &str, nodes: &[&Node], steps: &mut Ve
                 .get(&format!("{}desiredConfig", names::MCO_ANNOTATION_PREFIX))
                 .is_some_and(|name| is_rendered_for(name, leaving))
         })
-        .filter_map(|node| match membership(node.labels(), &observed.cluster.pools) {
-            Membership::One(pool)
-                if pool.annotations().get(names::ANNOTATION_NODES_FROM) != Some(&profile) =>
-            {
-                Some(pool.name_any())
-            }
-            _ => None,
-        })
+        .filter_map(
+            |node| match membership(node.labels(), &observed.cluster.pools) {
+                Membership::One(pool)
+                    if pool.annotations().get(names::ANNOTATION_NODES_FROM) != Some(&profile) =>
+                {
+                    Some(pool.name_any())
+                }
+                _ => None,
+            },
+        )
         .collect();
     to.sort();
     to.dedup();

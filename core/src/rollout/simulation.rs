@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use kube::ResourceExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
 use super::removal::no_node;
@@ -27,7 +27,10 @@ const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
 pub(super) fn profile() -> RealtimeProfile {
     let mut profile = RealtimeProfile::new(PROFILE, Default::default());
     profile.metadata.generation = Some(1);
-    profile.spec.pool = Some(crate::api::realtime_profile::PoolSpec { name: Some(POOL.into()), ..Default::default() });
+    profile.spec.pool = Some(crate::api::realtime_profile::PoolSpec {
+        name: Some(POOL.into()),
+        ..Default::default()
+    });
     profile
 }
 
@@ -113,7 +116,10 @@ fn pool_object(ours: bool) -> MachineConfigPool {
     });
     pool.spec.node_selector = Some(role());
     if ours {
-        pool.metadata.labels.get_or_insert_default().insert(names::LABEL_PROFILE.into(), PROFILE.into());
+        pool.metadata
+            .labels
+            .get_or_insert_default()
+            .insert(names::LABEL_PROFILE.into(), PROFILE.into());
         pool.metadata.annotations = Some(labels(names::ANNOTATION_CREATED_BY, PROFILE));
     }
     pool
@@ -127,28 +133,41 @@ pub(crate) fn rendered(valid: &ValidProfile, version: u32) -> Rendered {
         pool.metadata.labels = Some(labels(&names::pool_label(POOL), ""));
         pool
     };
-    let mut kubelet = KubeletConfig::new(&names::object_name(PROFILE), KubeletConfigSpec::default());
+    let mut kubelet =
+        KubeletConfig::new(&names::object_name(PROFILE), KubeletConfigSpec::default());
     kubelet.metadata = meta(&names::object_name(PROFILE), BTreeMap::new());
     kubelet.spec.machine_config_pool_selector = Some(LabelSelector {
         match_labels: Some(labels(&names::pool_label(POOL), "")),
         match_expressions: None,
     });
     kubelet.spec.kubelet_config = Some(json!({"maxPods": version}));
-    let mut machine = MachineConfig::new(&names::machine_config_name(PROFILE), MachineConfigSpec::default());
-    machine.metadata = meta(&names::machine_config_name(PROFILE), valid.pool.machine_config_labels.clone());
+    let mut machine = MachineConfig::new(
+        &names::machine_config_name(PROFILE),
+        MachineConfigSpec::default(),
+    );
+    machine.metadata = meta(
+        &names::machine_config_name(PROFILE),
+        valid.pool.machine_config_labels.clone(),
+    );
     machine.spec.kernel_type = Some("realtime".into());
     machine.spec.kernel_arguments = Some(vec![format!("a={version}"), "b=1".into()]);
     machine.spec.config = Some(ignition("/etc/ours", &version.to_string()));
     let mut tuned = Tuned::new(&names::object_name(PROFILE), TunedObjectSpec::default());
     tuned.metadata = meta(&names::object_name(PROFILE), BTreeMap::new());
-    tuned.spec.profile = vec![TunedProfile { name: "t".into(), data: version.to_string() }];
+    tuned.spec.profile = vec![TunedProfile {
+        name: "t".into(),
+        data: version.to_string(),
+    }];
     Rendered {
         pool: Some(pool),
         kubelet_config: Some(kubelet),
         machine_config: Some(machine),
         tuned: Some(tuned),
         runtime_class: None,
-        node_spec: RealtimeNodeSpec { profile: PROFILE.into(), ..Default::default() },
+        node_spec: RealtimeNodeSpec {
+            profile: PROFILE.into(),
+            ..Default::default()
+        },
         content_hash: version.to_string(),
     }
 }
@@ -260,16 +279,22 @@ impl World {
 
     pub(super) fn edit_arguments(&mut self, arguments: &[&str]) {
         if let Some(machine) = &mut self.wanted.machine_config {
-            machine.spec.kernel_arguments = Some(arguments.iter().map(ToString::to_string).collect());
+            machine.spec.kernel_arguments =
+                Some(arguments.iter().map(ToString::to_string).collect());
         }
     }
 
     pub(super) fn delete(&mut self) {
-        self.profile.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+        self.profile.metadata.deletion_timestamp =
+            Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
     }
 
     pub(super) fn admin_pause(&mut self) {
-        if let Some(pool) = self.pool.as_mut().filter(|pool| pool.spec.paused != Some(true)) {
+        if let Some(pool) = self
+            .pool
+            .as_mut()
+            .filter(|pool| pool.spec.paused != Some(true))
+        {
             pool.spec.paused = Some(true);
             self.admin_paused = true;
             self.touch();
@@ -290,7 +315,9 @@ impl World {
         let marks = self.pool.as_ref().is_none_or(|pool| {
             pool.spec.paused != Some(true)
                 && !pool.labels().contains_key("added")
-                && !pool.annotations().contains_key(names::ANNOTATION_PAUSED_FOR)
+                && !pool
+                    .annotations()
+                    .contains_key(names::ANNOTATION_PAUSED_FOR)
         });
         marks
             && self.kubelet_config.is_none()
@@ -321,8 +348,14 @@ impl World {
                         ("node-role.kubernetes.io/rt".into(), String::new()),
                     ])),
                     annotations: Some(BTreeMap::from([
-                        (format!("{}currentConfig", names::MCO_ANNOTATION_PREFIX), node.current.clone()),
-                        (format!("{}desiredConfig", names::MCO_ANNOTATION_PREFIX), node.desired.clone()),
+                        (
+                            format!("{}currentConfig", names::MCO_ANNOTATION_PREFIX),
+                            node.current.clone(),
+                        ),
+                        (
+                            format!("{}desiredConfig", names::MCO_ANNOTATION_PREFIX),
+                            node.desired.clone(),
+                        ),
                     ])),
                     ..Default::default()
                 },
@@ -332,7 +365,12 @@ impl World {
     }
 
     fn sources(&self) -> Vec<MachineConfig> {
-        let mut all = vec![source("00-worker", "worker", KUBELET_CONF, "{\"maxPods\":250}")];
+        let mut all = vec![source(
+            "00-worker",
+            "worker",
+            KUBELET_CONF,
+            "{\"maxPods\":250}",
+        )];
         all.extend(self.generated.clone());
         all.extend(self.machine_config.clone());
         all
@@ -354,7 +392,10 @@ impl World {
             runtime_class: None,
             others: Vec::new(),
         };
-        let valid = ValidProfile { paused: self.rollout_pause, ..self.valid.clone() };
+        let valid = ValidProfile {
+            paused: self.rollout_pause,
+            ..self.valid.clone()
+        };
         decide(&Observed {
             profile: &self.profile,
             wanted: (!self.invalid).then_some((&valid, &self.wanted)),
@@ -396,21 +437,30 @@ impl World {
                 }
                 let mut pool = pool_object(true);
                 pool.spec.paused = Some(true);
-                pool.annotations_mut().insert(names::ANNOTATION_PAUSED_FOR.into(), PROFILE.into());
+                pool.annotations_mut()
+                    .insert(names::ANNOTATION_PAUSED_FOR.into(), PROFILE.into());
                 self.pool = Some(pool);
                 self.touch();
             }
-            Step::Pause { resource_version, .. } => {
-                let Some(pool) = self.pool_at(resource_version) else { return false };
+            Step::Pause {
+                resource_version, ..
+            } => {
+                let Some(pool) = self.pool_at(resource_version) else {
+                    return false;
+                };
                 pool.spec.paused = Some(true);
-                pool.annotations_mut().insert(names::ANNOTATION_PAUSED_FOR.into(), PROFILE.into());
+                pool.annotations_mut()
+                    .insert(names::ANNOTATION_PAUSED_FOR.into(), PROFILE.into());
                 self.touch();
             }
-            Step::ConfirmPaused { resource_version, .. } => return self.pool_at(resource_version).is_some(),
+            Step::ConfirmPaused {
+                resource_version, ..
+            } => return self.pool_at(resource_version).is_some(),
             Step::ApplyPool => {
                 let wanted = self.wanted.pool.clone().unwrap();
                 if let Some(pool) = &mut self.pool {
-                    pool.labels_mut().extend(wanted.metadata.labels.unwrap_or_default());
+                    pool.labels_mut()
+                        .extend(wanted.metadata.labels.unwrap_or_default());
                     pool.labels_mut().insert("added".into(), String::new());
                     if let Some(selector) = wanted.spec.node_selector {
                         pool.spec.node_selector = Some(selector);
@@ -419,7 +469,11 @@ impl World {
                 }
             }
             Step::ApplyKubeletConfig => {
-                let generation = self.kubelet_config.as_ref().and_then(|old| old.metadata.generation).unwrap_or(0);
+                let generation = self
+                    .kubelet_config
+                    .as_ref()
+                    .and_then(|old| old.metadata.generation)
+                    .unwrap_or(0);
                 let status = self.kubelet_config.take().and_then(|old| old.status);
                 let mut new = self.wanted.kubelet_config.clone().unwrap();
                 new.metadata.generation = Some(generation + 1);
@@ -429,9 +483,13 @@ impl World {
             Step::ApplyMachineConfig => self.machine_config = self.wanted.machine_config.clone(),
             Step::ApplyTuned => self.tuned = self.wanted.tuned.clone(),
             Step::ApplyRuntimeClass | Step::Wait(_) => {}
-            Step::Unpause { resource_version, .. } => {
+            Step::Unpause {
+                resource_version, ..
+            } => {
                 let admin = self.admin_paused;
-                let Some(pool) = self.pool_at(resource_version) else { return false };
+                let Some(pool) = self.pool_at(resource_version) else {
+                    return false;
+                };
                 let undone = pool.spec.paused == Some(true) && admin;
                 pool.spec.paused = Some(false);
                 pool.annotations_mut().remove(names::ANNOTATION_PAUSED_FOR);
@@ -444,7 +502,9 @@ impl World {
                 new.metadata.labels = Some(labels(names::LABEL_PROFILE, PROFILE));
                 self.realtime_nodes.push(new);
             }
-            Step::DeleteRealtimeNode { node } => self.realtime_nodes.retain(|old| old.name_any() != *node),
+            Step::DeleteRealtimeNode { node } => {
+                self.realtime_nodes.retain(|old| old.name_any() != *node)
+            }
             Step::Delete { kind, .. } => match kind {
                 Kind::KubeletConfig => {
                     self.kubelet_config = None;
@@ -458,21 +518,34 @@ impl World {
                         super::removal::is_rendered_for(&node.current, POOL)
                             || super::removal::is_rendered_for(&node.desired, POOL)
                     };
-                    assert!(!self.nodes.iter().any(used), "a node would degrade: its configuration is gone");
+                    assert!(
+                        !self.nodes.iter().any(used),
+                        "a node would degrade: its configuration is gone"
+                    );
                     self.pool = None;
-                    self.rendered.retain(|config| !super::removal::is_rendered_for(&config.name_any(), POOL));
+                    self.rendered.retain(|config| {
+                        !super::removal::is_rendered_for(&config.name_any(), POOL)
+                    });
                 }
             },
-            Step::EmptyPool { resource_version, .. } => {
-                let Some(pool) = self.pool_at(resource_version) else { return false };
+            Step::EmptyPool {
+                resource_version, ..
+            } => {
+                let Some(pool) = self.pool_at(resource_version) else {
+                    return false;
+                };
                 pool.spec.node_selector = Some(no_node());
                 self.touch();
             }
             Step::Nudge { .. } => {
-                self.worker.annotations_mut().insert(names::ANNOTATION_NODES_FROM.into(), PROFILE.into());
+                self.worker
+                    .annotations_mut()
+                    .insert(names::ANNOTATION_NODES_FROM.into(), PROFILE.into());
             }
             Step::ClearNudge { .. } => {
-                self.worker.annotations_mut().remove(names::ANNOTATION_NODES_FROM);
+                self.worker
+                    .annotations_mut()
+                    .remove(names::ANNOTATION_NODES_FROM);
             }
             Step::ReleasePool { .. } => {
                 // A server-side apply that takes a label away writes once; the second one changes nothing.
@@ -490,7 +563,9 @@ impl World {
     /// The KubeletConfig controller looks.
     fn sync_kubelet(&mut self) {
         let refuse = self.refuse_kubelet_config;
-        let Some(config) = &mut self.kubelet_config else { return };
+        let Some(config) = &mut self.kubelet_config else {
+            return;
+        };
         let status = if refuse { "False" } else { "True" };
         config.status = Some(KubeletConfigStatus {
             observed_generation: config.metadata.generation,
@@ -514,9 +589,19 @@ impl World {
     fn render(&mut self) {
         let configs = self.sources();
         let refused = self.kubelet_config.as_ref().is_some_and(|config| {
-            config.status.iter().flat_map(|status| &status.conditions).any(|condition| condition.status == "False")
+            config
+                .status
+                .iter()
+                .flat_map(|status| &status.conditions)
+                .any(|condition| condition.status == "False")
         });
-        for pool in [Some(&mut self.worker), self.pool.as_mut().filter(|_| !refused)].into_iter().flatten() {
+        for pool in [
+            Some(&mut self.worker),
+            self.pool.as_mut().filter(|_| !refused),
+        ]
+        .into_iter()
+        .flatten()
+        {
             let sources = merge::sources(pool, &configs);
             let spec = merge::merge(&sources).unwrap().into_spec();
             let mut hasher = DefaultHasher::new();
@@ -526,7 +611,10 @@ impl World {
                 name: Some(name.clone()),
                 source: sources
                     .iter()
-                    .map(|source| ObjectReference { name: Some(source.name_any()), ..Default::default() })
+                    .map(|source| ObjectReference {
+                        name: Some(source.name_any()),
+                        ..Default::default()
+                    })
                     .collect(),
             };
             if !self.rendered.iter().any(|config| config.name_any() == name) {
@@ -542,16 +630,32 @@ impl World {
 
     /// The node controller and the nodes go one step.
     fn roll(&mut self) {
-        if let Some(node) = self.nodes.iter_mut().find(|node| node.current != node.desired) {
+        if let Some(node) = self
+            .nodes
+            .iter_mut()
+            .find(|node| node.current != node.desired)
+        {
             node.current.clone_from(&node.desired);
             return;
         }
-        let member = |pool: &MachineConfigPool| pool.spec.node_selector.as_ref() != Some(&no_node());
-        let pool = self.pool.as_ref().filter(|pool| member(pool)).unwrap_or(&self.worker);
+        let member =
+            |pool: &MachineConfigPool| pool.spec.node_selector.as_ref() != Some(&no_node());
+        let pool = self
+            .pool
+            .as_ref()
+            .filter(|pool| member(pool))
+            .unwrap_or(&self.worker);
         if pool.spec.paused == Some(true) {
             return;
         }
-        let Some(target) = pool.spec.configuration.as_ref().and_then(|target| target.name.clone()) else { return };
+        let Some(target) = pool
+            .spec
+            .configuration
+            .as_ref()
+            .and_then(|target| target.name.clone())
+        else {
+            return;
+        };
         if let Some(node) = self.nodes.iter_mut().find(|node| node.desired != target) {
             node.desired = target;
             node.changes += 1;
@@ -576,7 +680,11 @@ impl World {
                 return;
             }
         }
-        assert!(self.observe(next).is_empty(), "does not settle: {:?}", self.observe(next));
+        assert!(
+            self.observe(next).is_empty(),
+            "does not settle: {:?}",
+            self.observe(next)
+        );
     }
 
     fn act(&mut self, choice: u8, admin: bool) {

@@ -19,7 +19,10 @@ fn a_new_profile_starts_with_a_paused_pool() {
     assert_eq!(steps.first(), Some(&Step::EnsureFinalizer));
     assert!(position(&Step::CreatePoolPaused) < position(&Step::ApplyKubeletConfig));
     assert!(position(&Step::ApplyKubeletConfig) < position(&Step::ApplyMachineConfig));
-    assert!(!steps.contains(&Step::ApplyTuned), "a node must not be half tuned");
+    assert!(
+        !steps.contains(&Step::ApplyTuned),
+        "a node must not be half tuned"
+    );
 }
 
 #[test]
@@ -35,7 +38,10 @@ fn an_edit_that_reboots_pauses_first_and_waits_with_tuned() {
     world.settle();
     world.edit(2);
     let steps = decide(&world);
-    assert!(matches!(steps.first(), Some(Step::Pause { .. })), "{steps:?}");
+    assert!(
+        matches!(steps.first(), Some(Step::Pause { .. })),
+        "{steps:?}"
+    );
     assert!(!steps.contains(&Step::ApplyTuned));
 }
 
@@ -54,10 +60,21 @@ fn an_admins_pause_is_kept_and_changes_are_written() {
     world.admin_pause();
     world.edit(2);
     let steps = decide(&world);
-    assert!(matches!(steps.first(), Some(Step::ConfirmPaused { .. })), "{steps:?}");
+    assert!(
+        matches!(steps.first(), Some(Step::ConfirmPaused { .. })),
+        "{steps:?}"
+    );
     assert!(steps.contains(&Step::ApplyMachineConfig));
-    assert!(steps.iter().any(|step| matches!(step, Step::Wait(Wait::AdminUnpause(_)))));
-    assert!(!steps.iter().any(|step| matches!(step, Step::Unpause { .. })));
+    assert!(
+        steps
+            .iter()
+            .any(|step| matches!(step, Step::Wait(Wait::AdminUnpause(_))))
+    );
+    assert!(
+        !steps
+            .iter()
+            .any(|step| matches!(step, Step::Unpause { .. }))
+    );
 }
 
 #[test]
@@ -81,7 +98,10 @@ fn a_missing_pool_that_is_not_ours_to_make_is_waited_for() {
     let mut world = World::new(false);
     world.pool = None;
     let steps = decide(&world);
-    assert!(steps.contains(&Step::Wait(Wait::PoolMissing("rt".into()))), "{steps:?}");
+    assert!(
+        steps.contains(&Step::Wait(Wait::PoolMissing("rt".into()))),
+        "{steps:?}"
+    );
     assert!(!steps.contains(&Step::ApplyMachineConfig));
 }
 
@@ -93,12 +113,21 @@ fn a_refused_kubelet_config_keeps_the_pool_paused_and_says_why() {
         world.operator(usize::MAX);
         world.everything_else();
     }
-    assert_eq!(decide(&world), [Step::Wait(Wait::KubeletConfig(Some("no".into())))]);
-    assert_eq!(pause_of(world.pool.as_ref().unwrap(), "rt-profile"), Pause::Ours);
+    assert_eq!(
+        decide(&world),
+        [Step::Wait(Wait::KubeletConfig(Some("no".into())))]
+    );
+    assert_eq!(
+        pause_of(world.pool.as_ref().unwrap(), "rt-profile"),
+        Pause::Ours
+    );
     world.refuse_kubelet_config = false;
     world.edit(2);
     world.settle();
-    assert_eq!(pause_of(world.pool.as_ref().unwrap(), "rt-profile"), Pause::No);
+    assert_eq!(
+        pause_of(world.pool.as_ref().unwrap(), "rt-profile"),
+        Pause::No
+    );
 }
 
 #[test]
@@ -111,9 +140,17 @@ fn an_edit_that_only_removes_waits_for_the_render_too() {
     world.edit_arguments(&["a=2"]);
     world.operator(usize::MAX);
     let steps = decide(&world);
-    assert!(!steps.iter().any(|step| matches!(step, Step::Unpause { .. })), "{steps:?}");
+    assert!(
+        !steps
+            .iter()
+            .any(|step| matches!(step, Step::Unpause { .. })),
+        "{steps:?}"
+    );
     world.settle();
-    assert_eq!(world.changes(), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(
+        world.changes(),
+        before.iter().map(|count| count + 1).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -147,13 +184,24 @@ fn a_pool_of_ours_is_emptied_before_anything_is_deleted() {
     world.settle();
     world.delete();
     let steps = decide(&world);
-    assert!(steps.iter().any(|step| matches!(step, Step::EmptyPool { .. })), "{steps:?}");
-    assert!(!steps.iter().any(|step| matches!(step, Step::Delete { .. })), "{steps:?}");
+    assert!(
+        steps
+            .iter()
+            .any(|step| matches!(step, Step::EmptyPool { .. })),
+        "{steps:?}"
+    );
+    assert!(
+        !steps.iter().any(|step| matches!(step, Step::Delete { .. })),
+        "{steps:?}"
+    );
 }
 
 #[test]
 fn the_same_input_gives_the_same_objects() {
-    assert_eq!(rendered(&valid(true), 1).kubelet_config, rendered(&valid(true), 1).kubelet_config);
+    assert_eq!(
+        rendered(&valid(true), 1).kubelet_config,
+        rendered(&valid(true), 1).kubelet_config
+    );
     assert_eq!(profile().name_any(), "rt-profile");
     assert_eq!(json!(1), json!(1));
 }

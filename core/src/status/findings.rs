@@ -39,7 +39,7 @@ pub fn findings(
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(pool) = pool {
-        kubelet_configs(profile, valid, pool, cluster, &mut found);
+        kubelet_configs(profile, pool, cluster, &mut found);
         render(pool, &mut found);
     }
     two_pools(nodes, &mut found);
@@ -66,7 +66,6 @@ fn selects(config: &KubeletConfig, pool: &MachineConfigPool) -> bool {
 
 fn kubelet_configs(
     profile: &str,
-    valid: Option<&ValidProfile>,
     pool: &MachineConfigPool,
     cluster: &Cluster,
     found: &mut Vec<Finding>,
@@ -97,7 +96,7 @@ fn kubelet_configs(
             ),
         ));
     }
-    let writes_one = valid.is_some() && of_pool().any(|config| config.name_any() == ours);
+    let writes_one = of_pool().any(|config| config.name_any() == ours);
     for config in of_pool().filter(|config| writes_one && config.name_any() != ours) {
         found.push(Finding::new(
             reason::FOREIGN_KUBELET_CONFIG,

@@ -155,7 +155,11 @@ fn is_ready(node: &Node) -> bool {
 }
 
 /// Every node of the pool, and every node that would be if it weren't in another one too. Sorted by name.
-pub fn node_progress(pool_name: &str, cluster: &Cluster, wants_realtime: bool) -> Vec<NodeProgress> {
+pub fn node_progress(
+    pool_name: &str,
+    cluster: &Cluster,
+    wants_realtime: bool,
+) -> Vec<NodeProgress> {
     let pool = cluster
         .pools
         .iter()
@@ -208,12 +212,10 @@ pub(super) fn progress_of(
             ProgressPhase::Waiting,
             "the pool's first rendered configuration".to_owned(),
         ),
-        (Some(pool), Some(target)) => {
-            match towards(node, &annotations, pool, target, steps) {
-                Some(on_the_way) => on_the_way,
-                None => verified(wants_realtime, realtime, kernel.as_deref()),
-            }
-        }
+        (Some(pool), Some(target)) => match towards(node, &annotations, pool, target, steps) {
+            Some(on_the_way) => on_the_way,
+            None => verified(wants_realtime, realtime, kernel.as_deref()),
+        },
     };
     NodeProgress {
         node: name,
@@ -305,7 +307,10 @@ fn towards(
     } else if annotations.state != "Working" {
         (Preparing, format!("the agent on the node to begin{note}"))
     } else if drain.starts_with("drain-") && drained {
-        (Updating, format!("files, arguments and kernel, then the reboot{note}"))
+        (
+            Updating,
+            format!("files, arguments and kernel, then the reboot{note}"),
+        )
     } else if drain.starts_with("drain-") {
         (Draining, format!("its pods to leave{note}"))
     } else if drained {

@@ -146,11 +146,17 @@ fn real_time_nodes_at_the_target_are_available() {
 #[test]
 fn every_condition_is_there_in_every_situation() {
     let mut deleted = case();
-    deleted.profile.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+    deleted.profile.metadata.deletion_timestamp =
+        Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
     let mut invalid = case();
     invalid.invalid = true;
     for case in [case(), deleted, invalid] {
-        let types: Vec<String> = case.status().conditions.into_iter().map(|condition| condition.type_).collect();
+        let types: Vec<String> = case
+            .status()
+            .conditions
+            .into_iter()
+            .map(|condition| condition.type_)
+            .collect();
         assert_eq!(types, crate::conditions::PROFILE_CONDITIONS);
     }
 }
@@ -161,7 +167,10 @@ fn a_stock_kernel_on_an_updated_pool_is_told() {
     case.cluster.nodes[1] = node("n2", TARGET, TARGET, "Done", STOCK);
     case.says(AVAILABLE, "False", reason::VERIFYING);
     case.says(DEGRADED, "True", reason::STOCK_KERNEL_RUNS);
-    assert_eq!(case.status().summary.as_deref(), Some(reason::STOCK_KERNEL_RUNS));
+    assert_eq!(
+        case.status().summary.as_deref(),
+        Some(reason::STOCK_KERNEL_RUNS)
+    );
 }
 
 #[test]
@@ -169,7 +178,9 @@ fn the_old_target_is_not_believed() {
     // As recorded: for up to 5 s the pool says Updated=True about the old target, and the nodes are all Done there.
     let mut case = case();
     case.cluster.nodes = vec![node("n1", OLD, OLD, "Done", STOCK)];
-    case.cluster.pools[0].status = Some(object(json!({"conditions": [{"type": "Updated", "status": "True"}]})));
+    case.cluster.pools[0].status = Some(object(
+        json!({"conditions": [{"type": "Updated", "status": "True"}]}),
+    ));
     case.says(AVAILABLE, "False", reason::ROLLING_OUT);
     case.says(PROGRESSING, "True", reason::ROLLING_OUT);
     case.says(UPGRADEABLE, "False", reason::ROLLOUT_IN_PROGRESS);
@@ -179,8 +190,13 @@ fn the_old_target_is_not_believed() {
 fn a_cordon_is_no_rollout() {
     // As recorded in 06-admin-cordon: Updating=True though all nodes are at the target.
     let mut case = case();
-    case.cluster.pools[0].status = Some(object(json!({"conditions": [{"type": "Updating", "status": "True"}]})));
-    case.cluster.nodes[0].spec = Some(NodeSpec { unschedulable: Some(true), ..Default::default() });
+    case.cluster.pools[0].status = Some(object(
+        json!({"conditions": [{"type": "Updating", "status": "True"}]}),
+    ));
+    case.cluster.nodes[0].spec = Some(NodeSpec {
+        unschedulable: Some(true),
+        ..Default::default()
+    });
     case.says(AVAILABLE, "True", reason::UPDATED);
     let (_, _, message) = case.condition(AVAILABLE);
     assert!(message.contains("n1 cordoned by somebody"), "{message}");
@@ -190,7 +206,10 @@ fn a_cordon_is_no_rollout() {
 fn a_cordon_that_holds_up_a_rollout_is_named() {
     let mut case = case();
     case.cluster.nodes[0] = node("n1", OLD, OLD, "Done", STOCK);
-    case.cluster.nodes[0].spec = Some(NodeSpec { unschedulable: Some(true), ..Default::default() });
+    case.cluster.nodes[0].spec = Some(NodeSpec {
+        unschedulable: Some(true),
+        ..Default::default()
+    });
     case.cluster.nodes[1] = node("n2", OLD, OLD, "Done", STOCK);
     case.says(PROGRESSING, "False", reason::CORDONED_NODE);
 }
@@ -210,7 +229,10 @@ fn a_refused_kubelet_config_is_told_whoever_made_it() {
         case.cluster.kubelet_configs = vec![config];
         case.says(DEGRADED, "True", reason::KUBELET_CONFIG_REFUSED);
         let (_, _, message) = case.condition(DEGRADED);
-        assert!(message.contains(name) && message.contains("cgroupDriver"), "{message}");
+        assert!(
+            message.contains(name) && message.contains("cgroupDriver"),
+            "{message}"
+        );
     }
 }
 
@@ -235,7 +257,12 @@ fn a_foreign_kubelet_config_is_told() {
 fn a_node_in_two_pools_is_told() {
     let mut case = case();
     case.cluster.pools.push(pool("infra", json!({})));
-    case.cluster.nodes[0].metadata.labels.as_mut().unwrap().insert(names::node_role_label("infra"), String::new());
+    case.cluster.nodes[0]
+        .metadata
+        .labels
+        .as_mut()
+        .unwrap()
+        .insert(names::node_role_label("infra"), String::new());
     case.says(DEGRADED, "True", reason::NODE_IN_TWO_POOLS);
 }
 
@@ -243,14 +270,22 @@ fn a_node_in_two_pools_is_told() {
 fn a_degraded_node_is_told_with_its_words() {
     let mut case = case();
     case.cluster.nodes[0] = node("n1", OLD, TARGET, "Degraded", STOCK);
-    case.cluster.nodes[0].metadata.annotations.as_mut().unwrap().insert(
-        format!("{}reason", names::MCO_ANNOTATION_PREFIX),
-        "Packages not found: kernel-rt-core".into(),
-    );
+    case.cluster.nodes[0]
+        .metadata
+        .annotations
+        .as_mut()
+        .unwrap()
+        .insert(
+            format!("{}reason", names::MCO_ANNOTATION_PREFIX),
+            "Packages not found: kernel-rt-core".into(),
+        );
     case.cluster.nodes[1] = node("n2", OLD, OLD, "Done", STOCK);
     case.says(DEGRADED, "True", reason::NODE_DEGRADED);
     let (_, _, message) = case.condition(DEGRADED);
-    assert!(message.contains("Packages not found") && message.contains("1 other node"), "{message}");
+    assert!(
+        message.contains("Packages not found") && message.contains("1 other node"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -305,7 +340,10 @@ fn an_admins_pause_is_told_with_the_command() {
 #[test]
 fn each_wait_has_its_own_reason() {
     for (wait, why) in [
-        (Wait::KubeletConfig(None), reason::WAITING_FOR_KUBELET_CONFIG),
+        (
+            Wait::KubeletConfig(None),
+            reason::WAITING_FOR_KUBELET_CONFIG,
+        ),
         (Wait::Target(vec!["x".into()]), reason::WAITING_FOR_RENDER),
         (Wait::RolloutPaused, reason::ROLLOUT_PAUSED),
         (Wait::PoolMissing("rt".into()), reason::POOL_MISSING),
@@ -324,7 +362,10 @@ fn an_empty_pool_says_how_nodes_join() {
     case.cluster.nodes.clear();
     case.says(AVAILABLE, "False", reason::NO_NODES);
     let (_, _, message) = case.condition(AVAILABLE);
-    assert!(message.contains("oc label node NODE node-role.kubernetes.io/rt="), "{message}");
+    assert!(
+        message.contains("oc label node NODE node-role.kubernetes.io/rt="),
+        "{message}"
+    );
 }
 
 #[test]
