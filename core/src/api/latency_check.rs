@@ -102,7 +102,7 @@ fn default_duration() -> String {
     "10m".to_owned()
 }
 
-/// What measures.
+/// The tool that measures. Default Cyclictest.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LatencyTool {
     /// rt-tests' cyclictest: wake-up latency of timers.

@@ -121,7 +121,7 @@ pub struct KernelSpec {
     pub additional_arguments: Vec<String>,
 }
 
-/// Who switches the kernel.
+/// Who switches the kernel. Auto (default): the Machine Config Operator where its API can, else the node daemon.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelProvider {
     /// The Machine Config Operator where its served API can, else the node daemon.
@@ -256,7 +256,8 @@ pub struct CpuSpec {
     pub frequency: Option<Frequency>,
 }
 
-/// The form of `isolcpus`, or none at all.
+/// How far the scheduler and managed interrupts are kept off the isolated CPUs: the form of `isolcpus`, or none at
+/// all. Default ManagedIrq.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
     /// No `isolcpus`: the CPU Manager alone keeps workloads apart.
@@ -268,7 +269,7 @@ pub enum Isolation {
     Domain,
 }
 
-/// Simultaneous multithreading.
+/// Simultaneous multithreading. Default Keep.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Smt {
     /// As the firmware has it.
@@ -278,7 +279,7 @@ pub enum Smt {
     Off,
 }
 
-/// Power against latency.
+/// Power against latency. Default LowLatency.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Power {
     /// The kernel's defaults for idle states and frequency.
@@ -318,7 +319,7 @@ pub struct MemorySpec {
     pub kernel_page_size: Option<KernelPageSize>,
 }
 
-/// The kernel's page size.
+/// The kernel's own page size: 4k, or 64k (aarch64 without the real-time kernel). Default 4k.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelPageSize {
     /// 4 KiB.
@@ -369,7 +370,7 @@ pub struct NumaSpec {
     pub topology_policy: Option<TopologyPolicy>,
 }
 
-/// The kubelet's topology manager policy.
+/// The kubelet's topology manager policy. Default BestEffort.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TopologyPolicy {
     /// `none`.
