@@ -222,27 +222,38 @@ pub async fn create_nodes(
     labels: &BTreeMap<String, String>,
     capacity: &Capacity,
 ) -> Result<Vec<String>, Error> {
-    let api: Api<Node> = Api::all(client.clone());
-    let mut names = Vec::new();
-    for number in 1..=count {
-        let name = format!("{prefix}{number}");
-        let (node, status) = install::node(&name, labels, capacity)
-            .ok_or_else(|| Error::Malformed(format!("node {name}")))?;
-        create(&api, &node).await?;
-        api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status))
-            .await
-            .map_err(kube_error(format!("setting the status of node {name}")))?;
-        // The API server taints a new node until a controller, which isn't here, finds it ready.
-        api.patch(
-            &name,
-            &PatchParams::default(),
-            &Patch::Merge(&json!({"spec": {"taints": null}})),
-        )
-        .await
-        .map_err(kube_error(format!("removing the taints of node {name}")))?;
-        names.push(name);
+    let names: Vec<String> = (1..=count)
+        .map(|number| format!("{prefix}{number}"))
+        .collect();
+    for name in &names {
+        create_node(client, name, labels, capacity).await?;
     }
     Ok(names)
+}
+
+/// Creates one Ready worker node; one of that name that is there already becomes Ready again.
+pub async fn create_node(
+    client: &Client,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+    capacity: &Capacity,
+) -> Result<(), Error> {
+    let api: Api<Node> = Api::all(client.clone());
+    let (node, status) = install::node(name, labels, capacity)
+        .ok_or_else(|| Error::Malformed(format!("node {name}")))?;
+    create(&api, &node).await?;
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
+        .await
+        .map_err(kube_error(format!("setting the status of node {name}")))?;
+    // The API server taints a new node until a controller, which isn't here, finds it ready.
+    api.patch(
+        name,
+        &PatchParams::default(),
+        &Patch::Merge(&json!({"spec": {"taints": null}})),
+    )
+    .await
+    .map_err(kube_error(format!("removing the taints of node {name}")))?;
+    Ok(())
 }
 
 async fn install(client: &Client) -> Result<(), Error> {

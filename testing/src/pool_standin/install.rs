@@ -43,7 +43,13 @@ pub fn base_configs(pool: &str) -> Vec<MachineConfig> {
         )
     };
     let ignition = |files: Vec<Value>, units: Vec<Value>| json!({"ignition": {"version": "3.5.0"}, "storage": {"files": files}, "systemd": {"units": units}});
-    let kubelet_unit = json!({"name": "kubelet.service", "enabled": true, "contents": "[Unit]\nDescription=Kubernetes Kubelet\n"});
+    let kubelet_unit = json!({"name": "kubelet.service", "enabled": true, "contents": format!(
+        "[Unit]
+Description=Kubernetes Kubelet
+[Service]
+ExecStart=/usr/bin/kubelet --node-labels=node-role.kubernetes.io/{pool}
+"
+    )});
     let specs = [
         (
             format!("00-{pool}"),
@@ -91,11 +97,15 @@ pub fn base_configs(pool: &str) -> Vec<MachineConfig> {
 
 /// A built-in pool.
 pub fn built_in_pool(name: &str) -> Option<MachineConfigPool> {
+    let mut labels = json!({
+        "machineconfiguration.openshift.io/mco-built-in": "",
+        format!("pools.operator.machineconfiguration.openshift.io/{name}"): "",
+    });
+    if name == "master" {
+        labels["operator.machineconfiguration.openshift.io/required-for-upgrade"] = Value::from("");
+    }
     serde_json::from_value(json!({
-        "metadata": {"name": name, "labels": {
-            "machineconfiguration.openshift.io/mco-built-in": "",
-            format!("pools.operator.machineconfiguration.openshift.io/{name}"): "",
-        }},
+        "metadata": {"name": name, "labels": labels},
         "spec": {
             "machineConfigSelector": {"matchLabels": {"machineconfiguration.openshift.io/role": name}},
             "nodeSelector": {"matchLabels": {format!("node-role.kubernetes.io/{name}"): ""}},

@@ -11,6 +11,8 @@ pub enum Key {
     KubeletConfig(String),
     /// The render of a pool.
     Render(String),
+    /// A render that is decided, and to be written.
+    WriteRender(String),
     /// The nodes of a pool.
     Nodes(String),
     /// What a node's agent asks of the drain controller.

@@ -44,20 +44,21 @@ impl<K: Resource + Clone> Store<K> {
     }
 
     /// Takes an object in unless a newer one is there (an answer to a write comes before its event).
-    /// Returns the one before it.
+    /// Returns the one before it; `None` too when the object is no news.
     pub fn apply(&mut self, object: K) -> Option<K> {
-        let name = object.name_any();
-        if self
-            .objects
-            .get(&name)
-            .is_some_and(|known| version(known) > version(&object))
-        {
-            return self.objects.get(&name).cloned();
+        if self.is_news(&object) {
+            self.objects.insert(object.name_any(), object)
+        } else {
+            None
         }
-        self.objects.insert(name, object)
     }
 
-    /// Takes an event in; returns the objects that it speaks of, gone ones included.
+    fn is_news(&self, object: &K) -> bool {
+        let known = self.objects.get(&object.name_any());
+        known.is_none_or(|known| version(known) < version(object))
+    }
+
+    /// Takes an event in; returns the objects that it changes, as they were and as they are; none when it is no news.
     pub fn event(&mut self, event: watcher::Event<K>) -> Vec<K> {
         match event {
             watcher::Event::Init => {
@@ -100,6 +101,9 @@ impl<K: Resource + Clone> Store<K> {
     }
 
     fn applied(&mut self, object: K) -> Vec<K> {
+        if !self.is_news(&object) {
+            return Vec::new();
+        }
         let before = self.apply(object.clone());
         before.into_iter().chain([object]).collect()
     }
