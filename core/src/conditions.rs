@@ -164,9 +164,7 @@ fn bounded(mut message: String) -> String {
 
 /// The condition of a type.
 pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == type_)
+    conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 /// Whether two statuses say the same, times aside. Only a difference is worth a write.
@@ -204,8 +202,11 @@ mod tests {
 
     #[test]
     fn a_transition_time_moves_only_with_the_status() {
-        let first = Decided::new(AVAILABLE, Some(false), reason::ROLLING_OUT, "one")
-            .timed(&[], Some(1), &at(10));
+        let first = Decided::new(AVAILABLE, Some(false), reason::ROLLING_OUT, "one").timed(
+            &[],
+            Some(1),
+            &at(10),
+        );
         let same = Decided::new(AVAILABLE, Some(false), reason::VERIFYING, "two").timed(
             std::slice::from_ref(&first),
             Some(1),
@@ -238,12 +239,13 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_at_a_character() {
-        let condition =
-            Decided::new(VALID, Some(false), reason::INVALID, "ä".repeat(MESSAGE_LIMIT)).timed(
-                &[],
-                None,
-                &at(1),
-            );
+        let condition = Decided::new(
+            VALID,
+            Some(false),
+            reason::INVALID,
+            "ä".repeat(MESSAGE_LIMIT),
+        )
+        .timed(&[], None, &at(1));
         assert!(condition.message.len() <= MESSAGE_LIMIT);
         assert!(condition.message.ends_with('…'));
     }

@@ -250,11 +250,10 @@ enum Change {
 fn change(live: Option<&Value>, wanted: Option<&Value>) -> Change {
     match (live, wanted) {
         (None, None) => Change::None,
-        (None, Some(_)) => Change::Apply,
         (Some(live), _) if is_going(live) => Change::Going,
         (Some(_), None) => Change::Delete,
         (Some(live), Some(wanted)) if difference::is_as_rendered(live, wanted) => Change::None,
-        (Some(_), Some(_)) => Change::Apply,
+        (_, Some(_)) => Change::Apply,
     }
 }
 
@@ -424,23 +423,7 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
         ));
     }
     steps.extend(nodes::steps(observed, Some((&valid.pool.name, node_spec))));
-    for (kind, name) in &live.others {
-        // A MachineConfig or KubeletConfig under an old name changes a pool: only while that is held.
-        let held = !matches!(kind, Kind::KubeletConfig | Kind::MachineConfig)
-            || matches!(pause, Pause::Ours | Pause::Others);
-        if held {
-            steps.push(Step::Delete {
-                kind: *kind,
-                name: name.clone(),
-            });
-        } else if let Some(pool) = pool {
-            steps.push(hold(pool, pause));
-            steps.push(Step::Delete {
-                kind: *kind,
-                name: name.clone(),
-            });
-        }
-    }
+    steps.extend(prune(live, pool, pause));
 
     // The end of our pause, or the admin's that we wait for.
     if let Some(pool) = pool.filter(|_| wanted_pool.is_some()) {
@@ -452,6 +435,28 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
             Pause::No | Pause::Ours | Pause::Stale => {}
         }
     }
+    steps
+}
+
+/// What carries our label under an old name. A MachineConfig or KubeletConfig among it changes a pool: only while
+/// that is held.
+fn prune(live: &Live, pool: Option<&MachineConfigPool>, pause: Pause) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (kind, name) in &live.others {
+        let changes_pool = matches!(kind, Kind::KubeletConfig | Kind::MachineConfig);
+        if changes_pool && !matches!(pause, Pause::Ours | Pause::Others) {
+            let Some(pool) = pool else { continue };
+            if !steps.iter().any(|step| matches!(step, Step::Pause { .. })) {
+                steps.push(hold(pool, pause));
+            }
+        }
+        steps.push(Step::Delete {
+            kind: *kind,
+            name: name.clone(),
+        });
+    }
+    // The hold comes before everything that needs it.
+    steps.sort_by_key(|step| matches!(step, Step::Delete { .. }));
     steps
 }
 

@@ -13,7 +13,9 @@ use serde_json::Value;
 
 use crate::api::RealtimeProfile;
 use crate::api::latency_check::Verdict;
-use crate::api::realtime_profile::{KernelPageSize, NodeCounts, OwnedObject, RealtimeProfileStatus};
+use crate::api::realtime_profile::{
+    KernelPageSize, NodeCounts, OwnedObject, RealtimeProfileStatus,
+};
 use crate::cluster::Cluster;
 use crate::conditions::{
     AVAILABLE, DEGRADED, Decided, LATENCY_VERIFIED, PROGRESSING, UPGRADEABLE, VALID, reason,
@@ -204,12 +206,9 @@ impl<'a> View<'a> {
                 .wanted
                 .map_or_else(named, |(valid, _)| valid.pool.name.clone())
         });
-        let pool = pool_name.as_ref().and_then(|name| {
-            cluster
-                .pools
-                .iter()
-                .find(|pool| pool.name_any() == *name)
-        });
+        let pool = pool_name
+            .as_ref()
+            .and_then(|name| cluster.pools.iter().find(|pool| pool.name_any() == *name));
         let wants_realtime = inputs
             .wanted
             .is_some_and(|(valid, _)| valid.kernel.realtime);
@@ -218,8 +217,7 @@ impl<'a> View<'a> {
             None => without_pools(inputs, wants_realtime),
         };
         let valid = inputs.wanted.map(|(valid, _)| valid);
-        let findings =
-            findings::findings(&profile.name_any(), valid, pool, cluster, &nodes);
+        let findings = findings::findings(&profile.name_any(), valid, pool, cluster, &nodes);
         Self {
             inputs,
             pool_name,
@@ -273,7 +271,14 @@ impl<'a> View<'a> {
             .nodes
             .iter()
             .filter(|node| phase(node.phase))
-            .map(|node| format!("{} ({}: {})", node.node, node.phase.as_str(), node.waits_for))
+            .map(|node| {
+                format!(
+                    "{} ({}: {})",
+                    node.node,
+                    node.phase.as_str(),
+                    node.waits_for
+                )
+            })
             .collect();
         let more = names.len().saturating_sub(LISTED);
         let mut text = names
@@ -282,15 +287,18 @@ impl<'a> View<'a> {
             .collect::<Vec<_>>()
             .join(", ");
         if more > 0 {
-            text.push_str(&format!(" and {more} more"));
+            text.push_str(" and ");
+            text.push_str(&more.to_string());
+            text.push_str(" more");
         }
         text
     }
 
     fn pool_words(&self) -> String {
-        self.pool_name
-            .as_ref()
-            .map_or_else(|| "the selected nodes".to_owned(), |name| format!("pool {name}"))
+        self.pool_name.as_ref().map_or_else(
+            || "the selected nodes".to_owned(),
+            |name| format!("pool {name}"),
+        )
     }
 
     /// The first rule that applies.
@@ -316,14 +324,13 @@ impl<'a> View<'a> {
             };
             return State::resting(
                 reason::ROLLOUT_PAUSED,
-                format!("spec.rollout.pause is true: nothing is written{note}; set it to false to go on"),
+                format!(
+                    "spec.rollout.pause is true: nothing is written{note}; set it to false to go on"
+                ),
             );
         }
         if let Some(failure) = self.inputs.failure {
-            return State::moving(
-                reason::WRITE_FAILED,
-                format!("tried again soon: {failure}"),
-            );
+            return State::moving(reason::WRITE_FAILED, format!("tried again soon: {failure}"));
         }
         if let Some(state) = self.writing_or_waiting() {
             return state;
@@ -335,7 +342,12 @@ impl<'a> View<'a> {
         if let Some(Wait::NodesLeaving { pool, nodes }) =
             self.wait(|wait| matches!(wait, Wait::NodesLeaving { .. }))
         {
-            let shown = nodes.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+            let shown = nodes
+                .iter()
+                .take(LISTED)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
             return State::moving(
                 reason::NODES_LEAVING,
                 format!(
@@ -407,7 +419,9 @@ impl<'a> View<'a> {
             )),
             Wait::KubeletConfig(Some(words)) => Some(State::resting(
                 reason::KUBELET_CONFIG_REFUSED,
-                format!("{pool} stays paused by us, because our KubeletConfig was refused: {words}"),
+                format!(
+                    "{pool} stays paused by us, because our KubeletConfig was refused: {words}"
+                ),
             )),
             Wait::Target(missing) => Some(State::moving(
                 reason::WAITING_FOR_RENDER,
@@ -432,7 +446,10 @@ impl<'a> View<'a> {
         if total == 0 {
             return State::resting(
                 reason::NO_NODES,
-                format!("everything is in place, and no node is in {pool} yet: {}", self.how_to_join()),
+                format!(
+                    "everything is in place, and no node is in {pool} yet: {}",
+                    self.how_to_join()
+                ),
             );
         }
         if waiting > 0
@@ -482,7 +499,10 @@ impl<'a> View<'a> {
                 )
             };
         }
-        State::resting(reason::UPDATED, format!("{ready} of {total} nodes are what the profile says"))
+        State::resting(
+            reason::UPDATED,
+            format!("{ready} of {total} nodes are what the profile says"),
+        )
     }
 
     fn how_to_join(&self) -> String {
@@ -512,13 +532,33 @@ impl<'a> View<'a> {
             .map(|finding| format!("; {}", finding.message))
             .unwrap_or_default();
         let available = if reached && degraded.status == Some(false) && gate_open {
-            Decided::new(AVAILABLE, Some(true), reason::UPDATED, format!("{}{note}", state.message))
+            Decided::new(
+                AVAILABLE,
+                Some(true),
+                reason::UPDATED,
+                format!("{}{note}", state.message),
+            )
         } else if reached && degraded.status == Some(true) {
-            Decided::new(AVAILABLE, Some(false), degraded.reason, degraded.message.clone())
+            Decided::new(
+                AVAILABLE,
+                Some(false),
+                degraded.reason,
+                degraded.message.clone(),
+            )
         } else if reached {
-            Decided::new(AVAILABLE, Some(false), latency.reason, latency.message.clone())
+            Decided::new(
+                AVAILABLE,
+                Some(false),
+                latency.reason,
+                latency.message.clone(),
+            )
         } else {
-            Decided::new(AVAILABLE, Some(false), state.reason, format!("{}{note}", state.message))
+            Decided::new(
+                AVAILABLE,
+                Some(false),
+                state.reason,
+                format!("{}{note}", state.message),
+            )
         };
         let stalled_by_cordon = state.reason == reason::ROLLING_OUT
             && !note.is_empty()
@@ -531,10 +571,22 @@ impl<'a> View<'a> {
                 note.trim_start_matches("; ").to_owned(),
             )
         } else {
-            Decided::new(PROGRESSING, Some(state.moving), state.reason, format!("{}{note}", state.message))
+            Decided::new(
+                PROGRESSING,
+                Some(state.moving),
+                state.reason,
+                format!("{}{note}", state.message),
+            )
         };
-        let upgradeable = self.upgradeable(&state, &degraded);
-        vec![valid, available, progressing, degraded, upgradeable, latency]
+        let upgradeable = Self::upgradeable(&state, &degraded);
+        vec![
+            valid,
+            available,
+            progressing,
+            degraded,
+            upgradeable,
+            latency,
+        ]
     }
 
     fn valid(&self) -> Decided {
@@ -565,10 +617,15 @@ impl<'a> View<'a> {
         ) {
             return Decided::new(DEGRADED, Some(true), state.reason, state.message.clone());
         }
-        Decided::new(DEGRADED, Some(false), reason::AS_EXPECTED, "nothing stands in the way")
+        Decided::new(
+            DEGRADED,
+            Some(false),
+            reason::AS_EXPECTED,
+            "nothing stands in the way",
+        )
     }
 
-    fn upgradeable(&self, state: &State, degraded: &Decided) -> Decided {
+    fn upgradeable(state: &State, degraded: &Decided) -> Decided {
         if degraded.status == Some(true) {
             return Decided::new(
                 UPGRADEABLE,
@@ -582,7 +639,10 @@ impl<'a> View<'a> {
                 UPGRADEABLE,
                 Some(false),
                 reason::ROLLOUT_IN_PROGRESS,
-                format!("an upgrade now would mean further reboots: {}", state.message),
+                format!(
+                    "an upgrade now would mean further reboots: {}",
+                    state.message
+                ),
             );
         }
         Decided::new(
@@ -646,7 +706,10 @@ impl<'a> View<'a> {
                 LATENCY_VERIFIED,
                 None,
                 reason::LATENCY_UNKNOWN,
-                format!("{passed} of {} nodes have a check under {limit} µs", verdicts.len()),
+                format!(
+                    "{passed} of {} nodes have a check under {limit} µs",
+                    verdicts.len()
+                ),
             )
         };
         (Some(limit), decided)
@@ -682,7 +745,11 @@ impl<'a> View<'a> {
             .cluster
             .realtime_nodes
             .iter()
-            .filter(|reported| self.nodes.iter().any(|node| node.node == reported.name_any()))
+            .filter(|reported| {
+                self.nodes
+                    .iter()
+                    .any(|node| node.node == reported.name_any())
+            })
             .filter_map(|reported| reported.status.as_ref()?.latency.as_ref()?.max_microseconds)
             .max();
         NodeCounts {

@@ -23,10 +23,7 @@ fn kind_of(kind: Kind) -> (ApiResource, Option<&'static str>) {
         Kind::KubeletConfig => (resource::<KubeletConfig>(), None),
         Kind::MachineConfig => (resource::<MachineConfig>(), None),
         Kind::Tuned => (resource::<Tuned>(), Some(names::TUNED_NAMESPACE)),
-        Kind::RuntimeClass => (
-            resource::<k8s_openapi::api::node::v1::RuntimeClass>(),
-            None,
-        ),
+        Kind::RuntimeClass => (resource::<k8s_openapi::api::node::v1::RuntimeClass>(), None),
         Kind::MachineConfigPool => (resource::<MachineConfigPool>(), None),
     }
 }
@@ -94,12 +91,48 @@ async fn one(
     objects: &Objects,
     step: &Step,
 ) -> Result<(), WriteError> {
-    let profile = observation.profile.name_any();
+    match step {
+        Step::Wait(_) => Ok(()),
+        Step::EnsureFinalizer => finalizer(writer, &observation.profile, true).await,
+        Step::ReleaseFinalizer => finalizer(writer, &observation.profile, false).await,
+        Step::CreatePoolPaused
+        | Step::Pause { .. }
+        | Step::Unpause { .. }
+        | Step::ConfirmPaused { .. }
+        | Step::EmptyPool { .. }
+        | Step::Nudge { .. }
+        | Step::ClearNudge { .. }
+        | Step::ReleasePool { .. }
+        | Step::ApplyPool => pool(writer, &observation.profile.name_any(), objects, step).await,
+        Step::ApplyKubeletConfig => {
+            exactly(writer, Kind::KubeletConfig, &objects.kubelet_config).await
+        }
+        Step::ApplyMachineConfig => {
+            exactly(writer, Kind::MachineConfig, &objects.machine_config).await
+        }
+        Step::ApplyTuned => exactly(writer, Kind::Tuned, &objects.tuned).await,
+        Step::ApplyRuntimeClass => {
+            exactly(writer, Kind::RuntimeClass, &objects.runtime_class).await
+        }
+        Step::ApplyRealtimeNode { .. } | Step::DeleteRealtimeNode { .. } => {
+            realtime_node(writer, observation, objects, step).await
+        }
+        Step::Delete { kind, name } => {
+            let (resource, namespace) = kind_of(*kind);
+            writer.delete(&resource, namespace, name, None).await
+        }
+    }
+}
+
+/// The steps on a pool.
+async fn pool(
+    writer: &Writer,
+    profile: &str,
+    objects: &Objects,
+    step: &Step,
+) -> Result<(), WriteError> {
     let pools = resource::<MachineConfigPool>();
     match step {
-        Step::Wait(_) => {}
-        Step::EnsureFinalizer => finalizer(writer, &observation.profile, true).await?,
-        Step::ReleaseFinalizer => finalizer(writer, &observation.profile, false).await?,
         Step::CreatePoolPaused => {
             let mut pool = objects.pool.clone();
             merge(
@@ -169,7 +202,8 @@ async fn one(
                 .await?;
         }
         Step::Nudge { pool, leaving: _ } => {
-            let patch = json!({"metadata": {"annotations": {names::ANNOTATION_NODES_FROM: profile}}});
+            let patch =
+                json!({"metadata": {"annotations": {names::ANNOTATION_NODES_FROM: profile}}});
             writer
                 .merge(&pools, None, pool, &patch, names::FIELD_MANAGER)
                 .await?;
@@ -186,16 +220,20 @@ async fn one(
                 .apply(&pools, None, &objects.pool, names::FIELD_MANAGER)
                 .await?;
         }
-        Step::ApplyKubeletConfig => {
-            exactly(writer, Kind::KubeletConfig, &objects.kubelet_config).await?;
-        }
-        Step::ApplyMachineConfig => {
-            exactly(writer, Kind::MachineConfig, &objects.machine_config).await?;
-        }
-        Step::ApplyTuned => exactly(writer, Kind::Tuned, &objects.tuned).await?,
-        Step::ApplyRuntimeClass => {
-            exactly(writer, Kind::RuntimeClass, &objects.runtime_class).await?;
-        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The steps on a node's RealtimeNode.
+async fn realtime_node(
+    writer: &Writer,
+    observation: &Observation,
+    objects: &Objects,
+    step: &Step,
+) -> Result<(), WriteError> {
+    let profile = observation.profile.name_any();
+    match step {
         Step::ApplyRealtimeNode { node } => {
             let object = json!({
                 "apiVersion": format!("{}/{}", names::GROUP, names::VERSION),
@@ -220,17 +258,14 @@ async fn one(
                 .iter()
                 .find(|live| live.name_any() == *node);
             let preconditions = Preconditions {
-                resource_version: seen.and_then(|live| live.resource_version()),
-                uid: seen.and_then(|live| live.uid()),
+                resource_version: seen.and_then(kube::ResourceExt::resource_version),
+                uid: seen.and_then(kube::ResourceExt::uid),
             };
             writer
                 .delete(&resource::<RealtimeNode>(), None, node, Some(preconditions))
                 .await?;
         }
-        Step::Delete { kind, name } => {
-            let (resource, namespace) = kind_of(*kind);
-            writer.delete(&resource, namespace, name, None).await?;
-        }
+        _ => {}
     }
     Ok(())
 }
@@ -289,15 +324,10 @@ async fn release(writer: &Writer, pools: &ApiResource, pool: &str) -> Result<(),
     let Some(live) = writer.read(pools, pool).await? else {
         return Ok(());
     };
-    let ours = live
-        .metadata
-        .managed_fields
-        .iter()
-        .flatten()
-        .any(|entry| {
-            entry.manager.as_deref() == Some(names::FIELD_MANAGER)
-                && entry.operation.as_deref() == Some("Apply")
-        });
+    let ours = live.metadata.managed_fields.iter().flatten().any(|entry| {
+        entry.manager.as_deref() == Some(names::FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+    });
     if !ours {
         return Ok(());
     }

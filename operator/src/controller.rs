@@ -93,8 +93,7 @@ impl Controller {
                 Ok(served) => {
                     let (sender, changes) = mpsc::unbounded_channel();
                     let image_mode = discovery::image_mode(&self.client).await.unwrap_or(None);
-                    let caches =
-                        Caches::start(&self.client, served, image_mode.as_deref(), sender);
+                    let caches = Caches::start(&self.client, served, image_mode.as_deref(), sender);
                     let context = Context {
                         caches: Arc::new(caches),
                         writer: self.writer.clone(),
@@ -140,7 +139,9 @@ impl Controller {
                 }
             }
             while leads && rounds.len() < AT_ONCE {
-                let Some(name) = queue.take(Instant::now()) else { break };
+                let Some(name) = queue.take(Instant::now()) else {
+                    break;
+                };
                 let context = context.clone();
                 rounds.spawn(async move {
                     let begin = Instant::now();
@@ -184,7 +185,9 @@ impl Controller {
         };
         let last = async { while rounds.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_ROUNDS, last).await.is_err() {
-            tracing::warn!("a round did not end in time; the next start goes on from what the API server holds");
+            tracing::warn!(
+                "a round did not end in time; the next start goes on from what the API server holds"
+            );
         }
         stopped
     }

@@ -1,6 +1,5 @@
 //! Wires the operator together and does nothing else.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,9 @@ use tracing_subscriber::EnvFilter;
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let filter = EnvFilter::try_new(&args.log).context("--log")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -47,7 +48,10 @@ async fn main() -> anyhow::Result<()> {
         let timing = Timing::scaled_to(Duration::from_secs(args.lease_duration));
         let (candidate, leadership) =
             Candidate::new(client.clone(), &args.namespace, identity.clone(), timing);
-        (leadership, tokio::spawn(candidate.run(stopped(after_last_round))))
+        (
+            leadership,
+            tokio::spawn(candidate.run(stopped(after_last_round))),
+        )
     } else {
         (Leadership::always(), tokio::spawn(async {}))
     };
@@ -98,11 +102,9 @@ fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
     Ok(receiver)
 }
 
-fn stopped(mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error says that nobody can ask for a stop any more.
-        if stop.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error says that nobody can ask for a stop any more.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

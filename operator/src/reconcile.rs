@@ -146,7 +146,7 @@ async fn unreadable(
     let status = status::unreadable(&before, metadata.generation, problems, &now());
     let profile = RealtimeProfile {
         metadata: metadata.clone(),
-        spec: Default::default(),
+        spec: realtime_core::api::realtime_profile::RealtimeProfileSpec::default(),
         status: Some(before),
     };
     update_status(

@@ -43,8 +43,7 @@ pub async fn update_status(
         .await;
     match written {
         // It went away while we looked.
-        Err(WriteError::Refused { source, .. })
-            if matches!(&*source, kube::Error::Api(answer) if answer.code == 404) =>
+        Err(WriteError::Refused { source, .. }) if matches!(&*source, kube::Error::Api(answer) if answer.code == 404) =>
         {
             return Ok(());
         }
@@ -134,7 +133,7 @@ mod tests {
             rendered_configuration: Some(String::new()),
             content_hash: Some(String::new()),
             objects: vec![],
-            nodes: Some(Default::default()),
+            nodes: Some(realtime_core::api::realtime_profile::NodeCounts::default()),
         })
         .unwrap();
         for field in known.as_object().unwrap().keys() {

@@ -324,6 +324,9 @@ mod tests {
         assert!(written.is_stale("Node", "a", Some("6")));
         assert!(written.is_stale("Node", "a", None));
         assert!(!written.is_stale("Node", "a", Some("7")));
-        assert!(!written.is_stale("Node", "a", Some("6")), "asked once it was seen, it is forgotten");
+        assert!(
+            !written.is_stale("Node", "a", Some("6")),
+            "asked once it was seen, it is forgotten"
+        );
     }
 }

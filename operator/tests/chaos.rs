@@ -1,4 +1,9 @@
 //! The operator killed at random, the API server gone for a while, two replicas: it converges, and nothing is done twice.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -44,12 +49,23 @@ async fn killed_a_hundred_times_each_change_still_reaches_each_node_once() {
             killed_operator(&cluster, milliseconds).await;
             kills += 1;
         }
-        cluster.operator("operator", &["--leader-elect=false"]).await;
+        cluster
+            .operator("operator", &["--leader-elect=false"])
+            .await;
         cluster.until_available(NAME).await;
-        assert_eq!(cluster.desired_counts(), vec![changes; 3], "after {kills} kills: {:#?}", cluster.desired());
+        assert_eq!(
+            cluster.desired_counts(),
+            vec![changes; 3],
+            "after {kills} kills: {:#?}",
+            cluster.desired()
+        );
         let pool = cluster.api::<MachineConfigPool>().get(NAME).await.unwrap();
         assert_ne!(pool.spec.paused, Some(true));
-        assert!(!pool.annotations().contains_key(names::ANNOTATION_PAUSED_FOR));
+        assert!(
+            !pool
+                .annotations()
+                .contains_key(names::ANNOTATION_PAUSED_FOR)
+        );
         cluster.control_plane.kill_program("operator").unwrap();
     }
     cluster.delete_profile(NAME).await;
@@ -57,11 +73,18 @@ async fn killed_a_hundred_times_each_change_still_reaches_each_node_once() {
         let milliseconds = rand::rng().random_range(40..700);
         killed_operator(&cluster, milliseconds).await;
     }
-    cluster.operator("operator", &["--leader-elect=false"]).await;
+    cluster
+        .operator("operator", &["--leader-elect=false"])
+        .await;
     cluster.until_gone(NAME).await;
     assert_eq!(cluster.remains().await, Vec::<String>::new());
     cluster.until_nodes_at_rest_in("worker").await;
-    assert_eq!(cluster.desired_counts(), vec![changes + 1; 3], "{:#?}", cluster.desired());
+    assert_eq!(
+        cluster.desired_counts(),
+        vec![changes + 1; 3],
+        "{:#?}",
+        cluster.desired()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,12 +94,19 @@ async fn an_api_server_that_is_away_for_a_while_changes_nothing_in_the_end() {
     cluster.join(NAME).await;
     cluster.apply(&profile(NAME, json!({}))).await;
     // In the middle of the rollout.
-    cluster.until_condition(NAME, "Progressing", "True", "RollingOut").await;
+    cluster
+        .until_condition(NAME, "Progressing", "True", "RollingOut")
+        .await;
     cluster.control_plane.stop_api_server().await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
     cluster.control_plane.start_api_server().await.unwrap();
     cluster.until_available(NAME).await;
-    assert_eq!(cluster.desired_counts(), [2, 2, 2], "{:#?}", cluster.desired());
+    assert_eq!(
+        cluster.desired_counts(),
+        [2, 2, 2],
+        "{:#?}",
+        cluster.desired()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,13 +120,24 @@ async fn of_two_replicas_one_acts_and_the_other_takes_over() {
     cluster.apply(&profile(NAME, json!({}))).await;
     cluster.until_available(NAME).await;
     let wrote = |log: &std::path::Path| std::fs::read_to_string(log).unwrap().contains("wrote");
-    assert!(!wrote(&log), "the second replica wrote while the first one led");
+    assert!(
+        !wrote(&log),
+        "the second replica wrote while the first one led"
+    );
     cluster.control_plane.kill_program("operator_a").unwrap();
     cluster
-        .apply(&profile(NAME, json!({"kernel": {"realtime": true, "additionalArguments": ["audit=0"]}})))
+        .apply(&profile(
+            NAME,
+            json!({"kernel": {"realtime": true, "additionalArguments": ["audit=0"]}}),
+        ))
         .await;
     cluster.until_available(NAME).await;
     assert!(wrote(&log));
-    assert_eq!(cluster.desired_counts(), [3, 3, 3], "{:#?}", cluster.desired());
+    assert_eq!(
+        cluster.desired_counts(),
+        [3, 3, 3],
+        "{:#?}",
+        cluster.desired()
+    );
     let _: Option<RealtimeProfile> = cluster.api().get_opt(NAME).await.unwrap();
 }

@@ -1,4 +1,9 @@
 //! The three dialects of MachineConfig, and a cluster where an API comes later.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -17,8 +22,15 @@ async fn the_first_drafts_boolean_is_written_where_it_is_served() {
     cluster.join(NAME).await;
     cluster.apply(&profile(NAME, json!({}))).await;
     cluster.until_available(NAME).await;
-    let ours = cluster.api::<MachineConfig>().get(&names::machine_config_name(NAME)).await.unwrap();
-    assert_eq!((ours.spec.realtime, ours.spec.kernel_type), (Some(true), None));
+    let ours = cluster
+        .api::<MachineConfig>()
+        .get(&names::machine_config_name(NAME))
+        .await
+        .unwrap();
+    assert_eq!(
+        (ours.spec.realtime, ours.spec.kernel_type),
+        (Some(true), None)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,10 +39,20 @@ async fn without_either_the_kernel_is_the_node_daemons_and_that_is_told() {
     cluster.operator("operator", &[]).await;
     cluster.join(NAME).await;
     cluster.apply(&profile(NAME, json!({}))).await;
-    cluster.until_condition(NAME, "Progressing", "True", "KernelByNodeDaemon").await;
-    let ours = cluster.api::<MachineConfig>().get(&names::machine_config_name(NAME)).await.unwrap();
+    cluster
+        .until_condition(NAME, "Progressing", "True", "KernelByNodeDaemon")
+        .await;
+    let ours = cluster
+        .api::<MachineConfig>()
+        .get(&names::machine_config_name(NAME))
+        .await
+        .unwrap();
     assert_eq!((ours.spec.realtime, ours.spec.kernel_type), (None, None));
-    let node = cluster.api::<RealtimeNode>().get(&cluster.nodes[0]).await.unwrap();
+    let node = cluster
+        .api::<RealtimeNode>()
+        .get(&cluster.nodes[0])
+        .await
+        .unwrap();
     let kernel = node.spec.kernel.unwrap();
     assert!(kernel.realtime);
     assert_eq!(format!("{:?}", kernel.provider), "NodeDaemon");

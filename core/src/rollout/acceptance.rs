@@ -31,12 +31,11 @@ pub fn acceptance(config: &KubeletConfig) -> Acceptance {
         .filter(|condition| matches!(condition.type_.as_str(), "Accepted" | "Success" | "Failure"))
         .max_by(|left, right| left.last_transition_time.cmp(&right.last_transition_time));
     match newest {
-        None => Acceptance::Pending,
         Some(condition) if is_refusal(condition) => {
             Acceptance::Refused(condition.message.clone().unwrap_or_default())
         }
         Some(condition) if condition.status == "True" => Acceptance::Accepted,
-        Some(_) => Acceptance::Pending,
+        Some(_) | None => Acceptance::Pending,
     }
 }
 

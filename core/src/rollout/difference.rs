@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn the_type_is_not_compared() {
-        let wanted = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "x"});
+        let wanted =
+            json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "x"});
         assert!(is_as_rendered(&json!({"handler": "x"}), &wanted));
         assert!(!is_as_rendered(&json!({"handler": "y"}), &wanted));
     }

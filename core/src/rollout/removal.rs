@@ -14,7 +14,8 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use super::{
-    Kind, Observed, Pause, Step, Wait, hold, is_going, landing, nodes, object_of, pause_of, unpause,
+    Kind, Live, Observed, Pause, Step, Wait, hold, is_going, landing, nodes, object_of, pause_of,
+    unpause,
 };
 use crate::names;
 use crate::openshift::MachineConfigPool;
@@ -263,11 +264,8 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
         .into_iter()
         .filter_map(|(kind, live)| removal_of(kind, live.as_ref(), &profile))
         .collect();
-    rendered.extend(live.others.iter().filter_map(|(kind, name)| {
-        matches!(kind, Kind::KubeletConfig | Kind::MachineConfig).then(|| Step::Delete {
-            kind: *kind,
-            name: name.clone(),
-        })
+    rendered.extend(others(live, |kind| {
+        matches!(kind, Kind::KubeletConfig | Kind::MachineConfig)
     }));
     if rendered.iter().any(Step::writes) {
         for pool in &kept {
@@ -298,11 +296,8 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
         live.runtime_class.as_ref(),
         &profile,
     ));
-    steps.extend(live.others.iter().filter_map(|(kind, name)| {
-        matches!(kind, Kind::Tuned | Kind::RuntimeClass).then(|| Step::Delete {
-            kind: *kind,
-            name: name.clone(),
-        })
+    steps.extend(others(live, |kind| {
+        matches!(kind, Kind::Tuned | Kind::RuntimeClass)
     }));
 
     // 5. Our pools, and the end.
@@ -336,4 +331,15 @@ fn removal_of(kind: Kind, live: Option<&serde_json::Value>, profile: &str) -> Op
             Step::Delete { kind, name }
         }
     })
+}
+
+/// What carries our label under an old name, of some kinds.
+fn others(live: &Live, of: impl Fn(Kind) -> bool) -> impl Iterator<Item = Step> {
+    live.others
+        .iter()
+        .filter(move |(kind, _)| of(*kind))
+        .map(|(kind, name)| Step::Delete {
+            kind: *kind,
+            name: name.clone(),
+        })
 }

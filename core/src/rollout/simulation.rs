@@ -25,7 +25,10 @@ const POOL: &str = "rt";
 const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
 
 pub(super) fn profile() -> RealtimeProfile {
-    let mut profile = RealtimeProfile::new(PROFILE, Default::default());
+    let mut profile = RealtimeProfile::new(
+        PROFILE,
+        crate::api::realtime_profile::RealtimeProfileSpec::default(),
+    );
     profile.metadata.generation = Some(1);
     profile.spec.pool = Some(crate::api::realtime_profile::PoolSpec {
         name: Some(POOL.into()),

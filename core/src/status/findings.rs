@@ -224,7 +224,7 @@ fn inherited_realtime(
             source.spec.kernel_type.as_deref() == Some("realtime")
                 || source.spec.realtime == Some(true)
         })
-        .map(|source| source.name_any())
+        .map(ResourceExt::name_any)
         .collect();
     if !from.is_empty() {
         found.push(Finding::new(

@@ -289,34 +289,34 @@ fn towards(
         };
         return Some((Waiting, waits_for));
     }
-    let note = if desired == target || current == desired {
+    let older = if desired == target || current == desired {
         ""
     } else {
         " (to an older target first)"
     };
     if !is_ready(node) {
-        return Some((Rebooting, format!("the node to come back{note}")));
+        return Some((Rebooting, format!("the node to come back{older}")));
     }
     if let Some(step) = steps.and_then(step_of) {
-        return Some((step.0, format!("{}{note}", step.1)));
+        return Some((step.0, format!("{}{older}", step.1)));
     }
     let drain = annotations.desired_drain.unwrap_or_default();
     let drained = annotations.desired_drain == annotations.applied_drain;
     Some(if current == desired {
-        (Finishing, format!("the node to settle{note}"))
+        (Finishing, format!("the node to settle{older}"))
     } else if annotations.state != "Working" {
-        (Preparing, format!("the agent on the node to begin{note}"))
+        (Preparing, format!("the agent on the node to begin{older}"))
     } else if drain.starts_with("drain-") && drained {
         (
             Updating,
-            format!("files, arguments and kernel, then the reboot{note}"),
+            format!("files, arguments and kernel, then the reboot{older}"),
         )
     } else if drain.starts_with("drain-") {
-        (Draining, format!("its pods to leave{note}"))
+        (Draining, format!("its pods to leave{older}"))
     } else if drained {
-        (Preparing, format!("the agent on the node{note}"))
+        (Preparing, format!("the agent on the node{older}"))
     } else {
-        (Finishing, format!("the uncordon{note}"))
+        (Finishing, format!("the uncordon{older}"))
     })
 }
 

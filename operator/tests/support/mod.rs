@@ -32,6 +32,7 @@ pub const LONG: Duration = Duration::from_secs(90);
 pub const NAME: &str = "worker-rt";
 
 /// A profile of that name with these further fields of its spec.
+#[allow(clippy::needless_pass_by_value, reason = "reads well with json!")]
 pub fn profile(name: &str, more: Value) -> Value {
     let mut spec = json!({
         "kernel": {"realtime": true},
@@ -69,18 +70,39 @@ impl Drop for Cluster {
         let (pools, nodes) = (self.api::<MachineConfigPool>(), self.api::<Node>());
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
-                for pool in pools.list(&Default::default()).await.into_iter().flatten() {
-                    let target = pool.spec.configuration.as_ref().and_then(|target| target.name.clone());
+                for pool in pools
+                    .list(&kube::api::ListParams::default())
+                    .await
+                    .into_iter()
+                    .flatten()
+                {
+                    let target = pool
+                        .spec
+                        .configuration
+                        .as_ref()
+                        .and_then(|target| target.name.clone());
                     let annotations = pool.annotations();
                     eprintln!(
                         "pool {} paused={:?} target={target:?} {annotations:?} {:?}",
                         pool.name_any(),
                         pool.spec.paused,
-                        pool.status.as_ref().map(|status| (status.machine_count, status.updated_machine_count))
+                        pool.status
+                            .as_ref()
+                            .map(|status| (status.machine_count, status.updated_machine_count))
                     );
                 }
-                for node in nodes.list(&Default::default()).await.into_iter().flatten() {
-                    eprintln!("node {} {:?} {:?}", node.name_any(), node.labels(), node.annotations());
+                for node in nodes
+                    .list(&kube::api::ListParams::default())
+                    .await
+                    .into_iter()
+                    .flatten()
+                {
+                    eprintln!(
+                        "node {} {:?} {:?}",
+                        node.name_any(),
+                        node.labels(),
+                        node.annotations()
+                    );
                 }
             });
         });
@@ -105,21 +127,38 @@ impl Cluster {
 
     pub async fn with(dialect: Dialect, render_delay: RenderDelay, nodes: u32) -> Self {
         let filter = std::env::var("TEST_LOG").unwrap_or_else(|_| "error".to_owned());
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
-        let options = Options { audit_log: true, ..Options::default() };
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
+        let options = Options {
+            audit_log: true,
+            ..Options::default()
+        };
         let control_plane = ControlPlane::start(options).await.unwrap();
-        openshift_crds::install_openshift(&control_plane, dialect).await.unwrap();
+        openshift_crds::install_openshift(&control_plane, dialect)
+            .await
+            .unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        control_plane.apply_values(sandbox::manifests(&root).unwrap()).await.unwrap();
+        control_plane
+            .apply_values(sandbox::manifests(&root).unwrap())
+            .await
+            .unwrap();
         let client = control_plane.admin_client().await.unwrap();
         let options = pool_standin::Options {
             render_delay,
             ..pool_standin::Options::scaled(TIME_SCALE)
         };
         let standin = PoolStandin::start(client.clone(), options).await.unwrap();
-        let nodes = pool_standin::create_nodes(&client, "machine-", nodes, &BTreeMap::new(), &Capacity::default())
-            .await
-            .unwrap();
+        let nodes = pool_standin::create_nodes(
+            &client,
+            "machine-",
+            nodes,
+            &BTreeMap::new(),
+            &Capacity::default(),
+        )
+        .await
+        .unwrap();
         let desired = Arc::new(Mutex::new(BTreeMap::new()));
         let observer = tokio::spawn(observe(client.clone(), Arc::clone(&desired)));
         let kubeconfig = control_plane
@@ -139,9 +178,12 @@ impl Cluster {
         let nodes: Api<Node> = Api::all(cluster.client.clone());
         for name in &cluster.nodes {
             let name = name.clone();
-            until("the node has its first configuration", &nodes, &name, |node| {
-                node.is_some_and(|node| annotation(node, "currentConfig").is_some())
-            })
+            until(
+                "the node has its first configuration",
+                &nodes,
+                &name,
+                |node| node.is_some_and(|node| annotation(node, "currentConfig").is_some()),
+            )
             .await;
         }
         cluster
@@ -164,8 +206,14 @@ impl Cluster {
             if printed.contains("caches are filled") {
                 return log;
             }
-            assert!(self.control_plane.runs(name), "the operator ended:\n{printed}");
-            assert!(started.elapsed() < LONG, "the operator is not ready:\n{printed}");
+            assert!(
+                self.control_plane.runs(name),
+                "the operator ended:\n{printed}"
+            );
+            assert!(
+                started.elapsed() < LONG,
+                "the operator is not ready:\n{printed}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -179,25 +227,38 @@ impl Cluster {
             format!("--identity={name}"),
         ];
         arguments.extend(more.iter().map(ToString::to_string));
-        self.control_plane.run_program(name, Path::new("env"), &arguments).unwrap()
+        self.control_plane
+            .run_program(name, Path::new("env"), &arguments)
+            .unwrap()
     }
 
     /// Creates or changes a profile as a user would: with a server-side apply.
     pub async fn apply(&self, profile: &Value) {
         let name = profile["metadata"]["name"].as_str().unwrap();
         self.api::<RealtimeProfile>()
-            .patch(name, &PatchParams::apply("user").force().validation_strict(), &Patch::Apply(profile))
+            .patch(
+                name,
+                &PatchParams::apply("user").force().validation_strict(),
+                &Patch::Apply(profile),
+            )
             .await
             .unwrap();
     }
 
     pub async fn delete_profile(&self, name: &str) {
-        self.api::<RealtimeProfile>().delete(name, &DeleteParams::default()).await.unwrap();
+        self.api::<RealtimeProfile>()
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
     }
 
     pub async fn label(&self, node: &str, labels: Value) {
         self.api::<Node>()
-            .patch(node, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": labels}})))
+            .patch(
+                node,
+                &PatchParams::default(),
+                &Patch::Merge(json!({"metadata": {"labels": labels}})),
+            )
             .await
             .unwrap();
     }
@@ -205,7 +266,8 @@ impl Cluster {
     /// Puts all nodes into the pool.
     pub async fn join(&self, pool: &str) {
         for node in &self.nodes {
-            self.label(node, json!({names::node_role_label(pool): ""})).await;
+            self.label(node, json!({names::node_role_label(pool): ""}))
+                .await;
         }
     }
 
@@ -228,34 +290,66 @@ impl Cluster {
             }
         }))
         .unwrap();
-        self.api::<MachineConfigPool>().create(&PostParams::default(), &pool).await.unwrap();
+        self.api::<MachineConfigPool>()
+            .create(&PostParams::default(), &pool)
+            .await
+            .unwrap();
     }
 
     /// Waits until the profile's condition has this status and reason, about its present generation.
-    pub async fn until_condition(&self, name: &str, type_: &str, status: &str, reason: &str) -> RealtimeProfile {
+    pub async fn until_condition(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> RealtimeProfile {
         let wanted = format!("{name}: {type_}={status} {reason}");
-        until(&wanted, &self.api(), name, |profile: Option<&RealtimeProfile>| {
-            profile.is_some_and(|profile| has_condition(profile, type_, status, reason))
-        })
+        until(
+            &wanted,
+            &self.api(),
+            name,
+            |profile: Option<&RealtimeProfile>| {
+                profile.is_some_and(|profile| has_condition(profile, type_, status, reason))
+            },
+        )
         .await
         .unwrap()
     }
 
     /// Waits until the profile is available about its present generation.
     pub async fn until_available(&self, name: &str) -> RealtimeProfile {
-        self.until_condition(name, "Available", "True", "Updated").await
+        self.until_condition(name, "Available", "True", "Updated")
+            .await
     }
 
     /// Waits until all nodes are at rest with a configuration of that pool's target.
     pub async fn until_nodes_at_rest_in(&self, pool: &str) {
         let pools = self.api::<MachineConfigPool>();
-        until("the pool has a target", &pools, pool, |pool: Option<&MachineConfigPool>| {
-            pool.is_some_and(|pool| pool.spec.configuration.as_ref().is_some_and(|target| target.name.is_some()))
-        })
+        until(
+            "the pool has a target",
+            &pools,
+            pool,
+            |pool: Option<&MachineConfigPool>| {
+                pool.is_some_and(|pool| {
+                    pool.spec
+                        .configuration
+                        .as_ref()
+                        .is_some_and(|target| target.name.is_some())
+                })
+            },
+        )
         .await;
         for node in &self.nodes {
             loop {
-                let target = pools.get(pool).await.unwrap().spec.configuration.and_then(|target| target.name).unwrap();
+                let target = pools
+                    .get(pool)
+                    .await
+                    .unwrap()
+                    .spec
+                    .configuration
+                    .and_then(|target| target.name)
+                    .unwrap();
                 let (what, nodes) = (format!("{node} at rest in {pool}"), self.api());
                 let at_rest = until(&what, &nodes, node, |node: Option<&Node>| {
                     node.is_some_and(|node| {
@@ -291,19 +385,29 @@ impl Cluster {
 
     /// What the operator has written so far, Leases aside: verb, resource, name.
     pub fn operator_writes(&self) -> Vec<(String, String, String)> {
-        let user = format!("system:serviceaccount:{}:{}", names::OPERATOR_NAMESPACE, sandbox::OPERATOR_ACCOUNT);
+        let user = format!(
+            "system:serviceaccount:{}:{}",
+            names::OPERATOR_NAMESPACE,
+            sandbox::OPERATOR_ACCOUNT
+        );
         self.control_plane
             .audit_requests()
             .unwrap()
             .into_iter()
-            .filter(|request| request.user == user && request.is_write() && request.resource != "leases")
+            .filter(|request| {
+                request.user == user && request.is_write() && request.resource != "leases"
+            })
             .map(|request| (request.verb, request.resource, request.name))
             .collect()
     }
 
     /// What was refused to the operator.
     pub fn operator_refusals(&self) -> Vec<(String, String, u16)> {
-        let user = format!("system:serviceaccount:{}:{}", names::OPERATOR_NAMESPACE, sandbox::OPERATOR_ACCOUNT);
+        let user = format!(
+            "system:serviceaccount:{}:{}",
+            names::OPERATOR_NAMESPACE,
+            sandbox::OPERATOR_ACCOUNT
+        );
         self.control_plane
             .audit_requests()
             .unwrap()
@@ -321,7 +425,13 @@ impl Cluster {
         remains.extend(list(&self.api::<KubeletConfig>(), &params).await);
         remains.extend(list(&self.api::<MachineConfigPool>(), &params).await);
         remains.extend(list(&self.api::<RealtimeNode>(), &params).await);
-        remains.extend(list(&self.api::<k8s_openapi::api::node::v1::RuntimeClass>(), &params).await);
+        remains.extend(
+            list(
+                &self.api::<k8s_openapi::api::node::v1::RuntimeClass>(),
+                &params,
+            )
+            .await,
+        );
         let tuneds: Api<Tuned> = Api::namespaced(self.client.clone(), names::TUNED_NAMESPACE);
         remains.extend(list(&tuneds, &params).await);
         remains
@@ -329,7 +439,13 @@ impl Cluster {
 
     /// Waits until the profile is gone.
     pub async fn until_gone(&self, name: &str) {
-        until(&format!("{name} gone"), &self.api(), name, |profile: Option<&RealtimeProfile>| profile.is_none()).await;
+        until(
+            &format!("{name} gone"),
+            &self.api(),
+            name,
+            |profile: Option<&RealtimeProfile>| profile.is_none(),
+        )
+        .await;
     }
 }
 
@@ -338,25 +454,35 @@ where
     K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let found = api.list(params).await.unwrap();
-    found.items.iter().map(|object| format!("{} {}", K::kind(&()), object.name_any())).collect()
+    found
+        .items
+        .iter()
+        .map(|object| format!("{} {}", K::kind(&()), object.name_any()))
+        .collect()
 }
 
 pub fn annotation<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
-    node.annotations().get(&format!("{}{key}", names::MCO_ANNOTATION_PREFIX)).map(String::as_str)
+    node.annotations()
+        .get(&format!("{}{key}", names::MCO_ANNOTATION_PREFIX))
+        .map(String::as_str)
 }
 
 pub fn has_condition(profile: &RealtimeProfile, type_: &str, status: &str, reason: &str) -> bool {
     profile.status.as_ref().is_some_and(|now| {
         now.observed_generation == profile.metadata.generation
-            && now
-                .conditions
-                .iter()
-                .any(|condition| condition.type_ == type_ && condition.status == status && condition.reason == reason)
+            && now.conditions.iter().any(|condition| {
+                condition.type_ == type_ && condition.status == status && condition.reason == reason
+            })
     })
 }
 
 /// Waits for an object, event by event. Panics with what was last seen when it takes too long.
-pub async fn until<K>(what: &str, api: &Api<K>, name: &str, test: impl Fn(Option<&K>) -> bool) -> Option<K>
+pub async fn until<K>(
+    what: &str,
+    api: &Api<K>,
+    name: &str,
+    test: impl Fn(Option<&K>) -> bool,
+) -> Option<K>
 where
     K: kube::Resource
         + Clone
@@ -398,12 +524,16 @@ where
 /// Notes each new desired configuration of each node.
 async fn observe(client: Client, desired: Arc<Mutex<BTreeMap<String, Vec<String>>>>) {
     let nodes: Api<Node> = Api::all(client);
-    let events = watcher(nodes, watcher::Config::default()).default_backoff().applied_objects();
+    let events = watcher(nodes, watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
     let mut events = std::pin::pin!(events);
     loop {
         match events.try_next().await {
             Ok(Some(node)) => {
-                let Some(now) = annotation(&node, "desiredConfig") else { continue };
+                let Some(now) = annotation(&node, "desiredConfig") else {
+                    continue;
+                };
                 let mut desired = desired.lock().unwrap();
                 let of_node = desired.entry(node.name_any()).or_default();
                 if of_node.last().map(String::as_str) != Some(now) {
