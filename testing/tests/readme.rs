@@ -1,4 +1,5 @@
-//! The README is true: every command in it is typed here, in its order, into a sandbox.
+//! The documents are true: every command of the README is typed here, in its order, into a sandbox, and
+//! every command of docs/ while its rollout is done.
 //!
 //! `oc` is kubectl with our plugin; a `NAME` is a simulated node's. What would build for minutes is
 //! only asked what it would do (`make -n`).
@@ -49,6 +50,63 @@ fn commands(readme: &str) -> Vec<String> {
     commands
 }
 
+/// What a document names without meaning it to be typed as it stands.
+const NAMED_ONLY: [&str; 7] = [
+    "oc realtime",
+    "oc realtime plan",
+    "oc realtime validate",
+    "oc realtime watch",
+    "oc explain",
+    "oc adm drain",
+    "oc realtime …",
+];
+
+/// The commands of docs/: lines of blocks and words in backquotes that begin with `oc `.
+fn commands_of_docs() -> Vec<(String, String)> {
+    let mut commands = Vec::new();
+    for entry in fs::read_dir(root().join("docs")).expect("docs") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let text = fs::read_to_string(&path).expect("a document");
+        let mut add = |command: &str| {
+            let command = command.split(" # ").next().unwrap_or_default().trim();
+            // Lists of values in a table's cell are no commands.
+            if command.starts_with("oc ") && !NAMED_ONLY.contains(&command) {
+                commands.push((name.clone(), command.to_owned()));
+            }
+        };
+        let mut in_block = false;
+        for line in text.lines() {
+            if line.starts_with("```") {
+                in_block = !in_block;
+            } else if in_block {
+                add(line.strip_prefix("$ ").unwrap_or(line));
+            } else {
+                line.split('`').skip(1).step_by(2).for_each(&mut add);
+            }
+        }
+    }
+    commands
+}
+
+/// The command as it can be typed here.
+fn typeable(command: &str) -> String {
+    command
+        .replace("KIND/NAME", "kubeletconfig/realtime-worker-rt")
+        .replace("kubeletconfig NAME", "kubeletconfig realtime-worker-rt")
+        .replace("NAME", "worker-1")
+        .replace("-f profile.yaml", "-f docs/examples/worker-rt.yaml")
+        // kubectl has no `adm`.
+        .replace("oc adm ", "oc ")
+}
+
 /// A folder with everything that the README takes for granted on the PATH.
 fn path() -> TempDir {
     let kubectl = programs::path(Program::Kubectl).expect("kubectl");
@@ -76,7 +134,18 @@ async fn every_command_of_the_readme_works_in_its_order() {
     let kubeconfig = sandbox.control_plane.admin_kubeconfig();
     let folder = tokio::task::block_in_place(path);
 
-    for command in commands {
+    let commands = commands.into_iter().flat_map(|command| {
+        // With the rollout done, and before the profile is deleted.
+        let docs = if command == "oc get mcp,rtp" {
+            commands_of_docs()
+        } else {
+            Vec::new()
+        };
+        std::iter::once(("README.md".to_owned(), command)).chain(docs)
+    });
+    let mut of_docs = 0;
+    for (document, command) in commands {
+        of_docs += usize::from(document != "README.md");
         let typed = match command.as_str() {
             // It runs already, under the rights that it ships with.
             command if command.ends_with(" realtime-operator") => {
@@ -90,9 +159,9 @@ async fn every_command_of_the_readme_works_in_its_order() {
             command if command.ends_with("worker-rt=") => {
                 command.replace("NAME", "worker-1 worker-2")
             }
-            command => command.replace("NAME", "worker-1"),
+            command => typeable(command),
         };
-        println!("$ {typed}");
+        println!("{document}: $ {typed}");
         let output = Command::new("bash")
             .args(["-c", &typed])
             .current_dir(root())
@@ -115,20 +184,19 @@ async fn every_command_of_the_readme_works_in_its_order() {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        // `plan` says by 2 that something would change.
-        let wanted = if typed.contains("realtime plan") {
-            2
-        } else {
-            0
-        };
+        // `plan` says by 2 that something would change, as it does before the profile is there.
+        let before = typed.contains("realtime plan") && document == "README.md";
+        let wanted = if before { 2 } else { 0 };
         let log = || fs::read_to_string(&sandbox.operator_log).unwrap_or_default();
         assert_eq!(
             output.status.code(),
             Some(wanted),
-            "{typed}\n{printed}\nthe operator's log:\n{}",
+            "{document}: {typed}\n{printed}\nthe operator's log:\n{}",
             log()
         );
     }
+
+    assert!(of_docs >= 15, "only {of_docs} commands were found in docs/");
 
     let left = Command::new("bash")
         .args([
