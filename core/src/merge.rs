@@ -176,7 +176,9 @@ pub fn merge(sources: &[&MachineConfig]) -> Result<Merged, MergeError> {
         let config = ignition::upgrade(config.as_ref())?;
         merged.ignition = ignition::merge(merged.ignition.take(), config);
         // `default` never resets an inherited type: the last one that isn't default wins.
-        if let Some(kernel_type) = set(kernel_type).filter(|kind| *kind != DEFAULT_KERNEL_TYPE) {
+        if let Some(kernel_type) =
+            set(kernel_type.as_ref()).filter(|kind| *kind != DEFAULT_KERNEL_TYPE)
+        {
             kernel_type.clone_into(&mut merged.kernel_type);
         }
         merged.realtime |= realtime.unwrap_or_default();
@@ -188,23 +190,25 @@ pub fn merge(sources: &[&MachineConfig]) -> Result<Merged, MergeError> {
             .extensions
             .extend(extensions.iter().flatten().cloned());
         merged.fips |= fips.unwrap_or_default();
-        if let Some(url) = set(os_image_url) {
+        if let Some(url) = set(os_image_url.as_ref()) {
             url.clone_into(&mut merged.os_image_url);
         }
-        if let Some(image) = set(base_os_extensions_container_image) {
+        if let Some(image) = set(base_os_extensions_container_image.as_ref()) {
             image.clone_into(&mut merged.base_os_extensions_container_image);
         }
     }
     Ok(merged)
 }
 
-fn set(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
+fn set(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
 }
 
 /// Values that a MachineConfig may hold and a render refuses.
 fn check_known(source: &MachineConfig) -> Result<(), MergeError> {
-    if let Some(kind) = set(&source.spec.kernel_type).filter(|kind| !KERNEL_TYPES.contains(kind)) {
+    if let Some(kind) =
+        set(source.spec.kernel_type.as_ref()).filter(|kind| !KERNEL_TYPES.contains(kind))
+    {
         return Err(MergeError::KernelType(kind.to_owned()));
     }
     let unknown: Vec<String> = source

@@ -1,6 +1,13 @@
 //! Our merge against the real Machine Config Operator's, case by case as recorded. It reads the recordings
 //! beside the project and says so loudly where they are absent: it never passes in silence without them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test fails by panicking; `json!` values read better given away"
+)]
+
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -27,7 +34,11 @@ fn recording(name: &str) -> Option<Vec<Value>> {
     }
 }
 
-#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::explicit_write
+)]
 fn skip(reason: &str) {
     // Straight to the terminal: the test harness captures `eprintln!` of a test that passes.
     writeln!(std::io::stderr(), "SKIPPED: {reason}").unwrap();

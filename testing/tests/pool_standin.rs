@@ -1,6 +1,13 @@
 //! The pool stand-in end to end on a real API server: rollouts, drains and misbehaviour on demand. That it
 //! behaves as the real one is the question of `pool_conformance.rs`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test fails by panicking; `json!` values read better given away"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;

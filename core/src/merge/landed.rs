@@ -43,7 +43,7 @@ pub fn not_landed(
     let name = ours.metadata.name.as_deref().unwrap_or_default();
     if !source_names.iter().any(|source| source == name) {
         missing.add(
-            format!("MachineConfig {name}"),
+            &format!("MachineConfig {name}"),
             "is not among the target's sources",
         );
     }
@@ -60,7 +60,7 @@ struct Missing<'a> {
 }
 
 impl Missing<'_> {
-    fn add(&mut self, what: String, how: &str) {
+    fn add(&mut self, what: &str, how: &str) {
         if !self
             .overridden
             .iter()
@@ -82,13 +82,10 @@ fn missing_spec(rendered: &MachineConfig, ours: &MachineConfig, missing: &mut Mi
     };
     let (wanted, has) = (kernel_type(ours), kernel_type(rendered));
     if wanted != DEFAULT_KERNEL_TYPE && wanted != has {
-        missing.add(
-            "kernelType".to_owned(),
-            &format!("{wanted} is {has} in the target"),
-        );
+        missing.add("kernelType", &format!("{wanted} is {has} in the target"));
     }
     if ours.spec.realtime == Some(true) && rendered.spec.realtime != Some(true) {
-        missing.add("realtime".to_owned(), "true is not in the target");
+        missing.add("realtime", "true is not in the target");
     }
     let arguments = ours.spec.kernel_arguments.as_deref().unwrap_or_default();
     let target = rendered
@@ -113,7 +110,7 @@ fn missing_spec(rendered: &MachineConfig, ours: &MachineConfig, missing: &mut Mi
             absent.join(" ")
         };
         missing.add(
-            "kernel arguments".to_owned(),
+            "kernel arguments",
             &format!("({what}) are not in the target"),
         );
     }
@@ -125,7 +122,7 @@ fn missing_spec(rendered: &MachineConfig, ours: &MachineConfig, missing: &mut Mi
             .flatten()
             .any(|has| has == extension)
         {
-            missing.add(format!("extension {extension}"), "is not in the target");
+            missing.add(&format!("extension {extension}"), "is not in the target");
         }
     }
     let (Some(config), Some(target)) = (&ours.spec.config, &rendered.spec.config) else {
@@ -136,13 +133,13 @@ fn missing_spec(rendered: &MachineConfig, ours: &MachineConfig, missing: &mut Mi
         if !ignition::entries(target, "files")
             .any(|has| has["path"] == file["path"] && same_file(file, has))
         {
-            missing.add(format!("file {path}"), "is not in the target as written");
+            missing.add(&format!("file {path}"), "is not in the target as written");
         }
     }
     for unit in ignition::units(config) {
         let name = text(&unit["name"]);
         if !ignition::units(target).any(|has| has["name"] == unit["name"] && same_unit(unit, has)) {
-            missing.add(format!("unit {name}"), "is not in the target as written");
+            missing.add(&format!("unit {name}"), "is not in the target as written");
         }
     }
 }
@@ -158,7 +155,7 @@ fn missing_kubelet(rendered: &MachineConfig, asked: &Value, missing: &mut Missin
             .is_some_and(|landed| kubelet::landed_as(value, landed))
         {
             missing.add(
-                format!("kubelet field {field}"),
+                &format!("kubelet field {field}"),
                 "is not in the target as written",
             );
         }
@@ -168,7 +165,7 @@ fn missing_kubelet(rendered: &MachineConfig, asked: &Value, missing: &mut Missin
         let line = format!("{variable}={quantity}");
         if !sizing.lines().any(|has| has == line) {
             missing.add(
-                format!("kubelet reservation {line}"),
+                &format!("kubelet reservation {line}"),
                 "is not in the target",
             );
         }

@@ -1,5 +1,10 @@
 //! The merge on small cases; `core/tests/merge_recordings.rs` compares it with the real one.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "`json!` values read better given away"
+)]
+
 use serde_json::{Value, json};
 
 use super::*;

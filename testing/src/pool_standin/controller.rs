@@ -39,6 +39,10 @@ const RENDER_TIME: Duration = Duration::from_millis(80);
 const RETRY: Duration = Duration::from_secs(1);
 const SMALLEST_PAUSE: Duration = Duration::from_millis(100);
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made and taken apart at once, never kept"
+)]
 enum Seen {
     Pool(watcher::Event<MachineConfigPool>),
     Config(watcher::Event<MachineConfig>),
@@ -433,7 +437,7 @@ impl Controller {
                     pool = api
                         .patch(name, &parameters(), &Patch::Merge(&patch))
                         .await?;
-                    self.pool_written(pool.clone());
+                    self.pool_written(&pool);
                 }
                 let status = node::render_status(&pool, None, &now());
                 self.write_status(&pool, status).await?;
@@ -444,9 +448,9 @@ impl Controller {
     }
 
     /// Takes in our own write at once, so that what follows from it doesn't wait for its event.
-    fn pool_written(&mut self, pool: MachineConfigPool) {
+    fn pool_written(&mut self, pool: &MachineConfigPool) {
         self.world.pools.apply(pool.clone());
-        self.pool_changed(&pool);
+        self.pool_changed(pool);
     }
 
     async fn write_status(
@@ -482,7 +486,7 @@ impl Controller {
             );
             self.tell(pool, "Completed", text).await;
         }
-        self.pool_written(written);
+        self.pool_written(&written);
         Ok(())
     }
 
@@ -542,7 +546,7 @@ impl Controller {
                         "SetDesiredConfig",
                         format!("Targeted node {one} to MachineConfig: {target}"),
                     )
-                    .await
+                    .await;
                 }
                 several => {
                     let text = format!(

@@ -200,11 +200,7 @@ pub fn node(
 /// A boot id that differs with each boot and is the same in each run.
 pub fn boot_id(node: &str, boot: u64) -> String {
     use sha2::{Digest, Sha256};
-    let digest: String = Sha256::digest(format!("{node} {boot}"))
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = super::render::hex(&Sha256::digest(format!("{node} {boot}")), 16);
     let parts: Vec<&str> = [0..8, 8..12, 12..16, 16..20, 20..32]
         .into_iter()
         .filter_map(|range| digest.get(range))

@@ -244,7 +244,7 @@ pub fn node_sizing(auto: bool, asked: &BTreeMap<&'static str, String>) -> String
     let mut text = format!("NODE_SIZING_ENABLED={auto}\n");
     for (_, variable, default) in kubelet::NODE_SIZING_VARIABLES {
         let value = asked.get(variable).map_or(default, String::as_str);
-        text.push_str(&format!("{variable}={value}\n"));
+        text.extend([variable, "=", value, "\n"]);
     }
     text
 }

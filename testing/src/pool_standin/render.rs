@@ -144,14 +144,23 @@ pub fn owner(kind: &str, name: &str, uid: Option<String>) -> OwnerReference {
     }
 }
 
+/// The first bytes as lower-case hex.
+pub fn hex(bytes: &[u8], count: usize) -> String {
+    bytes
+        .iter()
+        .take(count)
+        .fold(String::new(), |mut text, byte| {
+            for digit in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(u32::from(digit), 16));
+            }
+            text
+        })
+}
+
 /// 32 hex digits over the content alone, as the real one: two pools with equal content have equal hashes.
 fn hash(spec: &impl serde::Serialize) -> String {
     let content = serde_json::to_vec(spec).unwrap_or_default();
-    Sha256::digest(content)
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(content), 16)
 }
 
 #[cfg(test)]

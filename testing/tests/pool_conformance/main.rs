@@ -16,6 +16,13 @@
 //! - Events that the real recorder of events aggregates or drops: the stand-in tells each.
 //! - The retries with growing pauses of a render that a KubeletConfig blocks, or that fails.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test fails by panicking; `json!` values read better given away"
+)]
+
 mod actions;
 mod tracks;
 mod watch;

@@ -199,7 +199,7 @@ impl Symbols {
                             self.0.push(hash.to_owned());
                             self.0.len() - 1
                         });
-                    replaced.push_str(&format!("{prefix}-#{number}"));
+                    replaced.extend([prefix, "-#", &number.to_string()]);
                 }
                 _ => replaced.push_str(name),
             }
