@@ -327,7 +327,7 @@ mod tests {
         let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
         for case in cases {
             let config = kubelet_config("k", &case["kubeletConfig"]);
-            let answer = decide(&config, &[config.clone()], &[pool()], base);
+            let answer = decide(&config, std::slice::from_ref(&config), &[pool()], base);
             let conditions = conditions(answer.as_ref().map(|_| ()).map_err(String::as_str), "");
             let conditions: Vec<Value> = conditions
                 .iter()

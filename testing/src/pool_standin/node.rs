@@ -312,6 +312,10 @@ pub fn annotations_patch(annotations: &BTreeMap<&str, String>) -> serde_json::Va
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "`json!` values read better given away"
+)]
 mod tests {
     use super::*;
     use serde_json::json;

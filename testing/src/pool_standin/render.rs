@@ -164,6 +164,10 @@ fn hash(spec: &impl serde::Serialize) -> String {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "`json!` values read better given away"
+)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
