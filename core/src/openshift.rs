@@ -248,6 +248,9 @@ pub struct TunedMatch {
     /// Its value; any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// Of these one has to match as well.
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    pub match_: Vec<TunedMatch>,
 }
 
 /// The Node Tuning Operator's profile, only so far as a conflict needs it.

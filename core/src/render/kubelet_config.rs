@@ -82,7 +82,10 @@ fn fields(profile: &ValidProfile) -> Map<String, Value> {
     if memory_manager {
         fields.insert("memoryManagerPolicy".into(), json!("Static"));
     }
-    let with_defaults = profile.cpus.is_some() || memory_manager;
+    // The memory manager compares reservedMemory with what is reserved, so that must stand here: what isn't said of the
+    // system's memory is OpenShift's to fill in (1Gi), behind the kubelet's configuration.
+    let by_override = profile.kubelet_overrides.get("memoryManagerPolicy") == Some(&json!("Static"));
+    let with_defaults = profile.cpus.is_some() || memory_manager || by_override;
     for (field, given) in [
         ("systemReserved", &profile.system_reserved),
         ("kubeReserved", &profile.kube_reserved),
@@ -97,7 +100,7 @@ fn fields(profile: &ValidProfile) -> Map<String, Value> {
         fields.insert("evictionHard".into(), thresholds.into_iter().collect());
     }
     merge(&mut fields, &profile.kubelet_overrides);
-    reserved_memory::complete(&mut fields, &profile.hardware.numa_memory_kib);
+    reserved_memory::complete(&mut fields, &profile.hardware);
     fields
 }
 

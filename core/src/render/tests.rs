@@ -1,6 +1,6 @@
 //! What holds for every profile, whatever it says. Single outputs are golden stories in `core/tests/render`.
 
-mod arbitrary;
+pub(super) mod arbitrary;
 
 use std::collections::BTreeSet;
 

@@ -4,8 +4,7 @@
 mod devices;
 mod sections;
 
-use std::collections::BTreeMap;
-
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::ObjectMeta;
 use serde_json::json;
 
@@ -17,6 +16,9 @@ use crate::validate::ValidProfile;
 /// The Node Tuning Operator's own defaults have 30 and 40, its PerformanceProfiles and its documentation's examples of
 /// custom profiles 20; the lowest wins, and two with the same number are a conflict that nobody decides.
 pub const PRIORITY: i64 = 18;
+
+/// Selectors that need more matches than this aren't written by people.
+const MOST_MATCHES: usize = 256;
 
 /// `None` where Tuned objects aren't served.
 pub(super) fn tuned(profile: &ValidProfile) -> Option<Tuned> {
@@ -35,7 +37,7 @@ pub(super) fn tuned(profile: &ValidProfile) -> Option<Tuned> {
                 name: name.clone(),
                 data: data(profile),
             }],
-            recommend: vec![recommend(profile, name)],
+            recommend: recommend(profile, name).into_iter().collect(),
         },
     })
 }
@@ -60,33 +62,65 @@ fn data(profile: &ValidProfile) -> String {
     text(Template::Tuned, &context)
 }
 
-/// By the pool that the MachineConfig goes to; by the nodes' labels where there are no pools.
-fn recommend(profile: &ValidProfile, name: String) -> TunedRecommend {
+/// By the pool that the MachineConfig goes to; by the nodes' labels where there are no pools. None where these can't say
+/// it: without any condition the profile would go to every node of the cluster.
+fn recommend(profile: &ValidProfile, name: String) -> Option<TunedRecommend> {
     let mut recommend = TunedRecommend {
         priority: PRIORITY,
         profile: name,
         ..TunedRecommend::default()
     };
     if profile.served.machine_configs {
-        recommend.machine_config_labels = Some(profile.pool.machine_config_labels.clone());
+        let labels = profile.pool.machine_config_labels.clone();
+        recommend.machine_config_labels = Some(labels).filter(|labels| !labels.is_empty());
     } else {
-        let labels: BTreeMap<String, String> = profile
-            .pool
-            .node_selector
-            .match_labels
-            .clone()
-            .unwrap_or_default();
-        let labels: Vec<TunedMatch> = labels
-            .into_iter()
-            .map(|(label, value)| TunedMatch {
-                label,
-                value: (!value.is_empty()).then_some(value),
-            })
-            .collect();
-        // The list is a logical OR, so only a single label says what a selector says.
-        recommend.match_ = (labels.len() == 1).then_some(labels);
+        recommend.match_ = matching(&profile.pool.node_selector);
     }
-    recommend
+    (recommend.machine_config_labels.is_some() || recommend.match_.is_some()).then_some(recommend)
+}
+
+/// A selector as nested matches: inside each other they are a logical AND, beside each other an OR. `None` when
+/// it is empty or excludes something, which matches can't.
+fn matching(selector: &LabelSelector) -> Option<Vec<TunedMatch>> {
+    let labels = selector.match_labels.iter().flatten();
+    let mut alternatives: Vec<Vec<(String, Option<String>)>> = labels
+        .map(|(label, value)| vec![(label.clone(), Some(value.clone()))])
+        .collect();
+    for requirement in selector.match_expressions.iter().flatten() {
+        let key = || requirement.key.clone();
+        alternatives.push(match requirement.operator.as_str() {
+            "Exists" => vec![(key(), None)],
+            "In" => requirement
+                .values
+                .iter()
+                .flatten()
+                .map(|value| (key(), Some(value.clone())))
+                .collect(),
+            _ => return None,
+        });
+    }
+    // Each alternative repeats all that is nested in it.
+    let size = alternatives
+        .iter()
+        .try_fold(1_usize, |size, more| size.checked_mul(more.len()))?;
+    if size > MOST_MATCHES {
+        return None;
+    }
+    let nested = alternatives
+        .into_iter()
+        .rev()
+        .fold(Vec::new(), |inner: Vec<TunedMatch>, alternatives| {
+            alternatives
+                .into_iter()
+                .map(|(label, value)| TunedMatch {
+                    label,
+                    // An empty value is written as none: the role labels have no other.
+                    value: value.filter(|value| !value.is_empty()),
+                    match_: inner.clone(),
+                })
+                .collect()
+        });
+    (!nested.is_empty()).then_some(nested)
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ pub(crate) fn valid(ours: bool) -> ValidProfile {
             cpu_vendor: None,
             cpu_family_model: None,
             numa_memory_kib: BTreeMap::new(),
+            memory_kib: None,
         },
         kernel: ValidKernel {
             realtime: true,

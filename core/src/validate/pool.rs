@@ -237,11 +237,12 @@ fn labels_that_reach(
             .and_then(|wanted| wanted.match_labels.clone())
             .unwrap_or_default(),
     );
-    if !matches_or_nothing(wanted, &labels) {
+    // Without any label a selector that only excludes takes it, and so would every other one.
+    if labels.is_empty() || !matches_or_nothing(wanted, &labels) {
         problems.push(Problem::error(
             format!("MachineConfigPool/{name}"),
             "",
-            "its machineConfigSelector takes no MachineConfig of ours",
+            "its machineConfigSelector names no label by which our MachineConfig could reach it and no other pool",
             format!("let it take the label {LABEL_MACHINE_CONFIG_ROLE}: {name}"),
         ));
         return by_name;

@@ -94,6 +94,8 @@ pub struct Hardware {
     pub cpu_family_model: Option<(u32, u32)>,
     /// NUMA nodes' memory in KiB by id; empty when nothing is known.
     pub numa_memory_kib: BTreeMap<u32, u64>,
+    /// The least memory that one of them has, KiB.
+    pub memory_kib: Option<u64>,
 }
 
 /// The kernel.

@@ -7,26 +7,28 @@ use serde_json::{Map, Value, json};
 
 use super::EVICTION_HARD;
 use crate::quantity::Quantity;
+use crate::validate::valid_profile::Hardware;
 
-const MI: u64 = 1024 * 1024;
 const KI: u64 = 1024;
+const MI: u64 = 1024 * KI;
+const GI: u64 = 1024 * MI;
 
 /// Adds `reservedMemory` where the memory manager's policy needs it and the user gave none.
 ///
 /// A threshold in percent is written as an amount: the kubelet takes the percentage of each node's own memory, and no
 /// sum could be exact on all nodes of a pool.
-pub(super) fn complete(fields: &mut Map<String, Value>, numa_memory_kib: &BTreeMap<u32, u64>) {
+pub(super) fn complete(fields: &mut Map<String, Value>, hardware: &Hardware) {
     if fields.get("memoryManagerPolicy") != Some(&json!("Static"))
         || fields.contains_key("reservedMemory")
     {
         return;
     }
-    let eviction = eviction(fields, numa_memory_kib);
+    let eviction = eviction(fields, hardware.memory_kib);
     let total = ["systemReserved", "kubeReserved"]
         .into_iter()
         .map(|field| reserved(fields, field))
         .fold(eviction, u64::saturating_add);
-    let shares: Vec<Value> = spread(total, numa_memory_kib)
+    let shares: Vec<Value> = spread(total, &hardware.numa_memory_kib)
         .into_iter()
         .map(|(node, bytes)| json!({"numaNode": node, "limits": {"memory": text(bytes)}}))
         .collect();
@@ -45,7 +47,7 @@ fn reserved(fields: &Map<String, Value>, field: &str) -> u64 {
 }
 
 /// The threshold in bytes; as an amount also in the fields from now on.
-fn eviction(fields: &mut Map<String, Value>, numa_memory_kib: &BTreeMap<u32, u64>) -> u64 {
+fn eviction(fields: &mut Map<String, Value>, memory_kib: Option<u64>) -> u64 {
     let (signal, default) = EVICTION_HARD[0];
     let thresholds = fields
         .entry("evictionHard")
@@ -60,7 +62,7 @@ fn eviction(fields: &mut Map<String, Value>, numa_memory_kib: &BTreeMap<u32, u64
         .to_owned();
     let amount = match given.strip_suffix('%') {
         None => bytes(&given),
-        Some(percent) => share_of(percent, numa_memory_kib),
+        Some(percent) => memory_kib.and_then(|kib| share_of(percent, kib)),
     };
     // A percentage of nobody knows what: the kubelet's default, which at least lets it start.
     let amount = amount.or_else(|| bytes(default)).unwrap_or_default();
@@ -75,47 +77,40 @@ fn bytes(quantity: &str) -> Option<u64> {
     u64::try_from(quantity.value()).ok()
 }
 
-/// That many percent of the nodes' memory, in whole Mi.
-fn share_of(percent: &str, numa_memory_kib: &BTreeMap<u32, u64>) -> Option<u64> {
-    let capacity: u128 = numa_memory_kib.values().map(|kib| u128::from(*kib)).sum();
+/// That many percent of a node's memory, in whole Mi. The memory counts in whole Gi: what a node reports differs by
+/// some Mi from machine to machine and from kernel to kernel, and a new amount would cost the pool a reboot.
+fn share_of(percent: &str, memory_kib: u64) -> Option<u64> {
     let percent: Quantity = percent.parse().ok()?;
     let thousandths = u128::try_from(percent.milli_value()).ok()?;
-    if capacity == 0 {
-        return None;
-    }
-    let bytes = capacity
-        .saturating_mul(u128::from(KI))
-        .saturating_mul(thousandths)
-        / 100_000;
-    let bytes = u64::try_from(bytes).ok()?;
-    Some(bytes / MI * MI)
+    let bytes = u128::from(memory_kib) * u128::from(KI);
+    let whole = (bytes + u128::from(GI / 2)) / u128::from(GI) * u128::from(GI);
+    let counted = if whole == 0 { bytes } else { whole };
+    let share = u64::try_from(counted.checked_mul(thousandths)? / 100_000).ok()?;
+    Some(share / MI * MI)
 }
 
-/// In proportion to the NUMA nodes' memory, in whole Mi, the rest on the first: so that each node can still hold as
-/// much as its neighbours. Where nothing is known all is on node 0, which every machine has.
+/// Equal shares in whole Mi, the rest on the first, among the NUMA nodes that have at least half as much as the largest:
+/// not in proportion, since some Mi more or less, after an update of the kernel, would then be another configuration
+/// and a reboot. Where nothing is known all is on node 0, which every machine has.
 fn spread(total: u64, numa_memory_kib: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
-    let capacity: u128 = numa_memory_kib.values().map(|kib| u128::from(*kib)).sum();
-    let mut shares: BTreeMap<u32, u64> = BTreeMap::new();
-    let mut rest = total;
-    for (node, kib) in numa_memory_kib {
-        let share = (u128::from(total / MI) * u128::from(*kib))
-            .checked_div(capacity)
-            .and_then(|share| u64::try_from(share).ok())
-            .unwrap_or_default()
-            * MI;
-        if share > 0 {
-            shares.insert(*node, share);
-        }
-        rest -= share;
+    let largest = numa_memory_kib.values().copied().max().unwrap_or_default();
+    let mut nodes: Vec<u32> = numa_memory_kib
+        .iter()
+        .filter(|(_, kib)| **kib > 0 && **kib >= largest / 2)
+        .map(|(node, _)| *node)
+        .collect();
+    if nodes.is_empty() {
+        nodes.push(0);
     }
-    if rest > 0 {
-        let first = numa_memory_kib
-            .iter()
-            .find(|(_, kib)| **kib > 0)
-            .map_or(0, |(node, _)| *node);
-        *shares.entry(first).or_default() += rest;
-    }
-    shares
+    let count = u64::try_from(nodes.len()).unwrap_or(u64::MAX);
+    let share = total / MI / count * MI;
+    let first = total - share * (count - 1);
+    nodes
+        .into_iter()
+        .enumerate()
+        .map(|(index, node)| (node, if index == 0 { first } else { share }))
+        .filter(|(_, bytes)| *bytes > 0)
+        .collect()
 }
 
 /// In the largest unit that is exact.

@@ -3,12 +3,20 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::validate::valid_profile::Hardware;
 
 fn complete(value: Value, numa: &[(u32, u64)]) -> Value {
     let Value::Object(mut fields) = value else {
         unreachable!("the tests give objects")
     };
-    reserved_memory::complete(&mut fields, &numa.iter().copied().collect());
+    let hardware = Hardware {
+        architecture: crate::facts::Architecture::Amd64,
+        cpu_vendor: None,
+        cpu_family_model: None,
+        numa_memory_kib: numa.iter().copied().collect(),
+        memory_kib: numa.iter().map(|(_, kib)| *kib).reduce(u64::saturating_add),
+    };
+    reserved_memory::complete(&mut fields, &hardware);
     Value::Object(fields)
 }
 
@@ -25,7 +33,7 @@ fn sum(fields: &Value) -> i64 {
 }
 
 #[test]
-fn memory_is_spread_by_the_nodes_size() {
+fn memory_is_spread_over_the_numa_nodes() {
     let fields = complete(
         json!({"memoryManagerPolicy": "Static", "systemReserved": {"memory": "500Mi"}, "kubeReserved": {"memory": "500Mi"},
                "evictionHard": {"memory.available": "100Mi"}}),
@@ -35,6 +43,21 @@ fn memory_is_spread_by_the_nodes_size() {
         fields["reservedMemory"],
         json!([{"numaNode": 0, "limits": {"memory": "550Mi"}}, {"numaNode": 1, "limits": {"memory": "550Mi"}}])
     );
+}
+
+/// Another kernel, or another machine of the same kind, reports some Mi more or less: that must not be a reboot.
+#[test]
+fn a_little_more_or_less_memory_changes_nothing() {
+    let fields = |numa: &[(u32, u64)]| {
+        complete(
+            json!({"memoryManagerPolicy": "Static", "kubeReserved": {"memory": "500Mi"}, "evictionHard": {"memory.available": "5%"}}),
+            numa,
+        )
+    };
+    let one = fields(&[(0, 33_000_000), (1, 33_500_000), (2, 1_000_000)]);
+    assert_eq!(one, fields(&[(0, 33_100_000), (1, 33_400_000), (2, 900_000)]));
+    let nodes: Vec<&Value> = one["reservedMemory"].as_array().unwrap().iter().map(|entry| &entry["numaNode"]).collect();
+    assert_eq!(nodes, [0, 1], "a node with little memory keeps it");
 }
 
 #[test]

@@ -105,6 +105,10 @@ fn hardware() -> impl Strategy<Value = Hardware> {
             architecture,
             cpu_vendor,
             cpu_family_model,
+            memory_kib: numa_memory_kib
+                .values()
+                .copied()
+                .reduce(u64::saturating_add),
             numa_memory_kib,
         },
     )
@@ -169,7 +173,7 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     btree_map(text(), text(), 0..3)
 }
 
-pub(super) fn profile() -> impl Strategy<Value = ValidProfile> {
+pub(in crate::render) fn profile() -> impl Strategy<Value = ValidProfile> {
     let name = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?";
     let pool = (name, any::<bool>(), labels(), labels(), option::of(0i32..9)).prop_map(
         |(name, ours, selector, machine_config_labels, max)| ValidPool {

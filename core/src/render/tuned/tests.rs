@@ -1,6 +1,10 @@
 //! Device patterns and precedence; whole profiles are golden stories, loaded by TuneD's own loader.
 
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::devices::devices_udev_regex;
+use super::matching;
 use crate::api::realtime_profile::NetworkDevice;
 
 fn named(name: &str) -> NetworkDevice {
@@ -57,4 +61,43 @@ fn an_exclusion_holds_for_every_entry() {
         r"(?:^INTERFACE=(?!(?:ens1)$)ens.*$)|(?:^ID_VENDOR_ID=0x1af4$[\s\S]*^INTERFACE=(?!(?:ens1)$).*$)"
     );
     assert_eq!(devices_udev_regex(&[]), None);
+}
+
+#[test]
+fn a_selector_is_matches_inside_each_other() {
+    let said = |selector: serde_json::Value| {
+        serde_json::to_value(matching(&serde_json::from_value(selector).unwrap())).unwrap()
+    };
+    assert_eq!(
+        said(json!({"matchLabels": {"node-role.kubernetes.io/edge": ""}})),
+        json!([{"label": "node-role.kubernetes.io/edge"}])
+    );
+    assert_eq!(
+        said(json!({"matchLabels": {"a": "1", "b": ""},
+                    "matchExpressions": [{"key": "c", "operator": "In", "values": ["x", "y"]}, {"key": "d", "operator": "Exists"}]})),
+        json!([{"label": "a", "value": "1", "match": [{"label": "b", "match": [
+            {"label": "c", "value": "x", "match": [{"label": "d"}]},
+            {"label": "c", "value": "y", "match": [{"label": "d"}]},
+        ]}]}])
+    );
+    // What can't be said is not said by half.
+    for selector in [
+        json!({}),
+        json!({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "DoesNotExist"}]}),
+        json!({"matchExpressions": vec![json!({"key": "b", "operator": "In", "values": vec!["x"; 100]}); 9]}),
+    ] {
+        assert_eq!(said(selector), json!(null));
+    }
+}
+
+proptest! {
+    /// Without a condition the Node Tuning Operator gives the profile to every node of the cluster.
+    #[test]
+    fn no_profile_goes_to_all_nodes(profile in crate::render::tests::arbitrary::profile()) {
+        for recommend in crate::render::tuned::tuned(&profile).iter().flat_map(|tuned| &tuned.spec.recommend) {
+            let labels = recommend.machine_config_labels.as_ref().is_some_and(|labels| !labels.is_empty());
+            let matches = recommend.match_.as_ref().is_some_and(|matches| !matches.is_empty());
+            prop_assert!(labels || matches);
+        }
+    }
 }

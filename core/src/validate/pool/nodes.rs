@@ -79,6 +79,7 @@ pub(in crate::validate) fn hardware(facts: &[NodeFacts], page_size: KernelPageSi
         cpu_vendor: agreed(facts, |node| node.cpu_vendor.clone()),
         cpu_family_model: agreed(facts, family_model),
         numa_memory_kib: numa_memory(facts),
+        memory_kib: facts.iter().filter_map(|node| node.memory_kib).min(),
     }
 }
 
