@@ -11,11 +11,17 @@
 //! 6. We unpause only what we paused, and only when the pool's target holds everything that was written.
 
 pub mod acceptance;
+mod change;
 pub mod difference;
 pub mod landing;
 mod nodes;
+mod pause;
 mod removal;
+mod step;
+
+pub use pause::{Pause, pause_of};
 pub use removal::no_node;
+pub use step::{Kind, Step, Wait};
 
 #[cfg(test)]
 pub(crate) mod simulation;
@@ -31,34 +37,10 @@ use crate::names;
 use crate::openshift::MachineConfigPool;
 use crate::render::Rendered;
 use crate::validate::ValidProfile;
-
-/// The kinds that are deleted by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// KubeletConfig.
-    KubeletConfig,
-    /// MachineConfig.
-    MachineConfig,
-    /// Tuned.
-    Tuned,
-    /// RuntimeClass.
-    RuntimeClass,
-    /// MachineConfigPool.
-    MachineConfigPool,
-}
-
-impl Kind {
-    /// Its name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::KubeletConfig => "KubeletConfig",
-            Self::MachineConfig => "MachineConfig",
-            Self::Tuned => "Tuned",
-            Self::RuntimeClass => "RuntimeClass",
-            Self::MachineConfigPool => "MachineConfigPool",
-        }
-    }
-}
+use change::{
+    Change, change, changes_pool, kubelet_change, prune, runtime_class_step, simple, write,
+};
+use pause::{hold, unpause};
 
 /// What is there under our names, whole, as the API server holds it. `None`: it isn't there.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,180 +68,6 @@ pub struct Observed<'a> {
     pub cluster: &'a Cluster,
     /// What is there under our names.
     pub live: &'a Live,
-}
-
-/// One step. Steps are done in order; the first that fails ends the round, and the next round starts anew.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Put our finalizer on the profile.
-    EnsureFinalizer,
-    /// Create the rendered pool, paused, with our annotation, in one write.
-    CreatePoolPaused,
-    /// In one write: `spec.paused` true and our annotation; only if the pool is still at this resourceVersion.
-    Pause {
-        /// The pool.
-        pool: String,
-        /// Its resourceVersion.
-        resource_version: String,
-    },
-    /// Read the pool past every cache, and go on only if it is still at this resourceVersion: it is paused there.
-    ConfirmPaused {
-        /// The pool.
-        pool: String,
-        /// Its resourceVersion.
-        resource_version: String,
-    },
-    /// Server-side apply of the rendered pool: whole when ours, our label on an existing one. Never `spec.paused`.
-    ApplyPool,
-    /// Server-side apply.
-    ApplyKubeletConfig,
-    /// Server-side apply.
-    ApplyMachineConfig,
-    /// Server-side apply.
-    ApplyTuned,
-    /// Server-side apply.
-    ApplyRuntimeClass,
-    /// Nothing to do until something else has happened.
-    Wait(Wait),
-    /// In one write: `spec.paused` false and our annotation gone; only if the pool is still at this resourceVersion.
-    Unpause {
-        /// The pool.
-        pool: String,
-        /// Its resourceVersion.
-        resource_version: String,
-    },
-    /// Create or update the RealtimeNode of this node.
-    ApplyRealtimeNode {
-        /// The node.
-        node: String,
-    },
-    /// The node is not ours any more.
-    DeleteRealtimeNode {
-        /// The node.
-        node: String,
-    },
-    /// Delete an object of ours.
-    Delete {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-    },
-    /// Let a pool of ours select no node, so that its nodes go back while its rendered configurations still exist:
-    /// a node whose current configuration is gone degrades.
-    EmptyPool {
-        /// The pool.
-        pool: String,
-        /// Its resourceVersion.
-        resource_version: String,
-    },
-    /// Annotate the pool to which nodes go back: the Machine Config Operator looks at a pool when the pool or one
-    /// of its nodes changes, not when another pool lets nodes go.
-    Nudge {
-        /// The pool to which the nodes go.
-        pool: String,
-        /// The pool that they leave.
-        leaving: String,
-    },
-    /// Take that annotation off again.
-    ClearNudge {
-        /// The pool.
-        pool: String,
-    },
-    /// Take our labels off a pool that stays.
-    ReleasePool {
-        /// The pool.
-        pool: String,
-    },
-    /// Everything is gone.
-    ReleaseFinalizer,
-}
-
-impl Step {
-    /// Whether it writes to the API server.
-    pub fn writes(&self) -> bool {
-        !matches!(self, Self::Wait(_) | Self::ConfirmPaused { .. })
-    }
-}
-
-/// What is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// The profile has errors: nothing is changed.
-    Invalid,
-    /// `rollout.pause` is true: nothing is changed.
-    RolloutPaused,
-    /// The pool does not exist, and is not ours to make.
-    PoolMissing(String),
-    /// Our KubeletConfig was not looked at yet, or was refused (then with the words).
-    KubeletConfig(Option<String>),
-    /// The target does not hold what was written: what is missing, in words.
-    Target(Vec<String>),
-    /// An object is being deleted.
-    Gone(Kind, String),
-    /// The admin's pause: changes are written and rendered, and wait there.
-    AdminUnpause(String),
-    /// Nodes are on their way out of a pool that will be deleted.
-    NodesLeaving {
-        /// The pool.
-        pool: String,
-        /// The nodes that still have one of its configurations.
-        nodes: Vec<String>,
-    },
-}
-
-/// Who paused a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// Nobody.
-    No,
-    /// Nobody, but our annotation is still there: somebody else unpaused.
-    Stale,
-    /// This profile.
-    Ours,
-    /// Somebody else.
-    Others,
-}
-
-/// Who paused the pool, from this profile's view.
-pub fn pause_of(pool: &MachineConfigPool, profile: &str) -> Pause {
-    let paused = pool.spec.paused == Some(true);
-    let ours = pool
-        .annotations()
-        .get(names::ANNOTATION_PAUSED_FOR)
-        .is_some_and(|by| by == profile);
-    match (paused, ours) {
-        (false, false) => Pause::No,
-        (false, true) => Pause::Stale,
-        (true, true) => Pause::Ours,
-        (true, false) => Pause::Others,
-    }
-}
-
-/// How a live object differs from what was rendered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    None,
-    Apply,
-    /// It is there, and not wanted; or it must go before its successor comes.
-    Delete,
-    /// It is being deleted; nothing can be written.
-    Going,
-}
-
-fn change(live: Option<&Value>, wanted: Option<&Value>) -> Change {
-    match (live, wanted) {
-        (None, None) => Change::None,
-        (Some(live), _) if is_going(live) => Change::Going,
-        (Some(_), None) => Change::Delete,
-        (Some(live), Some(wanted)) if difference::is_as_rendered(live, wanted) => Change::None,
-        (_, Some(_)) => Change::Apply,
-    }
-}
-
-fn is_going(live: &Value) -> bool {
-    live.pointer("/metadata/deletionTimestamp")
-        .is_some_and(|when| !when.is_null())
 }
 
 /// The pool as it is applied: what a render says, but never `spec.paused`, which the pause owns.
@@ -436,127 +244,4 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
         }
     }
     steps
-}
-
-/// What carries our label under an old name. A MachineConfig or KubeletConfig among it changes a pool: only while
-/// that is held.
-fn prune(live: &Live, pool: Option<&MachineConfigPool>, pause: Pause) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for (kind, name) in &live.others {
-        let changes_pool = matches!(kind, Kind::KubeletConfig | Kind::MachineConfig);
-        if changes_pool && !matches!(pause, Pause::Ours | Pause::Others) {
-            let Some(pool) = pool else { continue };
-            if !steps.iter().any(|step| matches!(step, Step::Pause { .. })) {
-                steps.push(hold(pool, pause));
-            }
-        }
-        steps.push(Step::Delete {
-            kind: *kind,
-            name: name.clone(),
-        });
-    }
-    // The hold comes before everything that needs it.
-    steps.sort_by_key(|step| matches!(step, Step::Delete { .. }));
-    steps
-}
-
-fn changes_pool(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::Delete {
-            kind: Kind::KubeletConfig | Kind::MachineConfig,
-            ..
-        }
-    )
-}
-
-/// KubeletConfig, then MachineConfig.
-fn write(kubelet: Change, machine: Change, valid: &ValidProfile) -> Vec<Step> {
-    let kubelet = simple(
-        kubelet,
-        Step::ApplyKubeletConfig,
-        Kind::KubeletConfig,
-        &valid.name,
-    );
-    let machine = simple(
-        machine,
-        Step::ApplyMachineConfig,
-        Kind::MachineConfig,
-        &valid.name,
-    );
-    kubelet.into_iter().chain(machine).collect()
-}
-
-/// The name of a profile's object.
-fn object_of(kind: Kind, profile: &str) -> String {
-    match kind {
-        Kind::MachineConfig => names::machine_config_name(profile),
-        _ => names::object_name(profile),
-    }
-}
-
-fn simple(change: Change, apply: Step, kind: Kind, profile: &str) -> Option<Step> {
-    let name = object_of(kind, profile);
-    match change {
-        Change::None => None,
-        Change::Apply => Some(apply),
-        Change::Delete => Some(Step::Delete { kind, name }),
-        Change::Going => Some(Step::Wait(Wait::Gone(kind, name))),
-    }
-}
-
-fn runtime_class_step(
-    live: &Live,
-    wanted: Option<&k8s_openapi::api::node::v1::RuntimeClass>,
-    profile: &str,
-) -> Option<Step> {
-    let wanted = wanted.map(to_value);
-    // A RuntimeClass' handler is immutable: another one is another object.
-    let replaced = match (&live.runtime_class, &wanted) {
-        (Some(live), Some(wanted)) => live.get("handler") != wanted.get("handler"),
-        _ => false,
-    };
-    let change = if replaced && !live.runtime_class.as_ref().is_some_and(is_going) {
-        Change::Delete
-    } else {
-        change(live.runtime_class.as_ref(), wanted.as_ref())
-    };
-    simple(change, Step::ApplyRuntimeClass, Kind::RuntimeClass, profile)
-}
-
-/// A KubeletConfig that moves to another pool is deleted first: only its deletion takes the MachineConfig away
-/// that was generated from it for the former pool.
-fn kubelet_change(live: &Live, wanted: Option<&Value>) -> Change {
-    let selector = "/spec/machineConfigPoolSelector";
-    match (&live.kubelet_config, wanted) {
-        (Some(there), Some(wanted))
-            if !is_going(there) && there.pointer(selector) != wanted.pointer(selector) =>
-        {
-            Change::Delete
-        }
-        (there, wanted) => change(there.as_ref(), wanted),
-    }
-}
-
-/// Makes sure that the pool is paused before a change of what it renders.
-fn hold(pool: &MachineConfigPool, pause: Pause) -> Step {
-    let resource_version = pool.resource_version().unwrap_or_default();
-    let pool = pool.name_any();
-    match pause {
-        Pause::No | Pause::Stale => Step::Pause {
-            pool,
-            resource_version,
-        },
-        Pause::Ours | Pause::Others => Step::ConfirmPaused {
-            pool,
-            resource_version,
-        },
-    }
-}
-
-fn unpause(pool: &MachineConfigPool) -> Step {
-    Step::Unpause {
-        pool: pool.name_any(),
-        resource_version: pool.resource_version().unwrap_or_default(),
-    }
 }

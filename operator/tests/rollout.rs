@@ -46,6 +46,11 @@ async fn a_profile_is_created_edited_and_deleted_with_one_reboot_each() {
     let nodes = status.nodes.unwrap();
     assert_eq!((nodes.total, nodes.ready, nodes.realtime_kernel), (3, 3, 3));
     assert_eq!(status.summary.as_deref(), Some("Updated"));
+    let writes = cluster.operator_writes();
+    for resource in ["kubeletconfigs", "machineconfigs", "tuneds"] {
+        let of_it = writes.iter().filter(|write| write.1 == resource).count();
+        assert_eq!(of_it, 1, "{resource} written more than once: {writes:#?}");
+    }
 
     // Nothing changes: nothing is written.
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -13,10 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{
-    Kind, Live, Observed, Pause, Step, Wait, hold, is_going, landing, nodes, object_of, pause_of,
-    unpause,
-};
+use super::change::{is_going, object_of};
+use super::pause::{hold, unpause};
+use super::{Kind, Live, Observed, Pause, Step, Wait, landing, nodes, pause_of};
 use crate::names;
 use crate::openshift::MachineConfigPool;
 use crate::pools::{Membership, membership};
