@@ -52,6 +52,8 @@ pub mod reason {
     pub const ROLLING_OUT: &str = "RollingOut";
     /// Nodes run the right configuration but have not proved their kernel yet.
     pub const VERIFYING: &str = "Verifying";
+    /// Every node is there by its own word, and the pool doesn't say so yet.
+    pub const WAITING_FOR_POOL: &str = "WaitingForPool";
     /// The profile is being deleted.
     pub const DELETING: &str = "Deleting";
     /// Nodes are on their way back to their former pool.

@@ -4,6 +4,7 @@
 mod conclusions;
 pub mod findings;
 mod nodes;
+mod pool_word;
 pub mod progress;
 mod state;
 

@@ -232,6 +232,14 @@ impl View<'_> {
                 )
             };
         }
+        if let Some(unsaid) = self.unsaid() {
+            return State::moving(
+                reason::WAITING_FOR_POOL,
+                format!(
+                    "{ready} of {total} nodes are what the profile says; waiting for {pool} to say so too: {unsaid}"
+                ),
+            );
+        }
         State::resting(
             reason::UPDATED,
             format!("{ready} of {total} nodes are what the profile says"),

@@ -72,6 +72,12 @@ fn node(name: &str, current: &str, desired: &str, state: &str, kernel: &str) -> 
 const RT: &str = "5.14.0-427.el9.x86_64+rt";
 const STOCK: &str = "5.14.0-427.el9.x86_64";
 
+/// A pool's status that says: all nodes have this configuration.
+fn updated(configuration: &str) -> Value {
+    json!({"configuration": {"name": configuration}, "conditions": [
+        {"type": "Updated", "status": "True"}, {"type": "Updating", "status": "False"}]})
+}
+
 struct Case {
     profile: RealtimeProfile,
     cluster: Cluster,
@@ -82,7 +88,7 @@ struct Case {
 
 fn case() -> Case {
     let mut cluster = Cluster::empty(Served::openshift(Dialect::KernelType));
-    cluster.pools = vec![pool("rt", json!({}))];
+    cluster.pools = vec![pool("rt", json!({"status": updated(TARGET)}))];
     cluster.nodes = vec![
         node("n1", TARGET, TARGET, "Done", RT),
         node("n2", TARGET, TARGET, "Done", RT),
@@ -184,6 +190,38 @@ fn the_old_target_is_not_believed() {
     case.says(AVAILABLE, "False", reason::ROLLING_OUT);
     case.says(PROGRESSING, "True", reason::ROLLING_OUT);
     case.says(UPGRADEABLE, "False", reason::ROLLOUT_IN_PROGRESS);
+}
+
+#[test]
+fn the_pool_has_to_say_so_too() {
+    let mut about_the_past = updated(TARGET);
+    about_the_past["observedGeneration"] = json!(1);
+    let mut updating = updated(TARGET);
+    updating["conditions"][1]["status"] = json!("True");
+    let cases = [
+        (updated(OLD), None),
+        (about_the_past, Some(2)),
+        (updating, None),
+    ];
+    for (status, generation) in cases {
+        let mut case = case();
+        case.cluster.pools[0].status = Some(object(status));
+        case.cluster.pools[0].metadata.generation = generation;
+        case.says(AVAILABLE, "False", reason::WAITING_FOR_POOL);
+        case.says(PROGRESSING, "True", reason::WAITING_FOR_POOL);
+        case.says(DEGRADED, "False", reason::AS_EXPECTED);
+        // Where it was reached once, the pool can't take it back: the nodes can.
+        let mut reached = self::case().status();
+        reached.rendered_configuration = Some(TARGET.to_owned());
+        case.profile.status = Some(reached);
+        case.says(AVAILABLE, "True", reason::UPDATED);
+    }
+    let mut said = case();
+    let mut status = updated(TARGET);
+    status["observedGeneration"] = json!(2);
+    said.cluster.pools[0].status = Some(object(status));
+    said.cluster.pools[0].metadata.generation = Some(2);
+    said.says(AVAILABLE, "True", reason::UPDATED);
 }
 
 #[test]
