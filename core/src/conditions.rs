@@ -34,8 +34,12 @@ pub mod reason {
     pub const UPDATED: &str = "Updated";
     /// No rule is broken.
     pub const AS_EXPECTED: &str = "AsExpected";
-    /// The profile has errors.
+    /// The profile has errors of its own.
     pub const INVALID: &str = "Invalid";
+    /// An older profile shapes the pool already.
+    pub const POOL_TAKEN: &str = "PoolTaken";
+    /// The pool itself is in the way: its nodes differ, or it takes no MachineConfig of ours.
+    pub const POOL_UNSUITABLE: &str = "PoolUnsuitable";
     /// The object can't be read as a profile at all.
     pub const UNREADABLE: &str = "Unreadable";
     /// The pool has no nodes yet.

@@ -7,6 +7,7 @@ mod nodes;
 mod pool_word;
 pub mod progress;
 mod state;
+mod why_invalid;
 
 #[cfg(test)]
 mod tests;

@@ -78,7 +78,7 @@ impl View<'_> {
     fn valid(&self) -> Decided {
         let problems = self.inputs.problems;
         if self.inputs.wanted.is_none() {
-            return Decided::new(VALID, Some(false), reason::INVALID, problems.to_string());
+            return Decided::new(VALID, Some(false), self.why_invalid(), problems.to_string());
         }
         let message = if problems.0.is_empty() {
             "no problem found".to_owned()
@@ -97,10 +97,11 @@ impl View<'_> {
                 .collect();
             return Decided::new(DEGRADED, Some(true), first.reason, all.join("\n"));
         }
-        if matches!(
-            state.reason,
-            reason::POOL_MISSING | reason::INVALID | reason::WRITE_FAILED
-        ) {
+        if self.inputs.wanted.is_none() && state.reason != reason::DELETING {
+            let all = self.inputs.problems.to_string();
+            return Decided::new(DEGRADED, Some(true), self.why_invalid(), all);
+        }
+        if matches!(state.reason, reason::POOL_MISSING | reason::WRITE_FAILED) {
             return Decided::new(DEGRADED, Some(true), state.reason, state.message.clone());
         }
         Decided::new(

@@ -42,8 +42,8 @@ impl View<'_> {
         }
         if self.inputs.wanted.is_none() {
             return State::resting(
-                reason::INVALID,
-                "nothing is changed until the profile is valid: see the condition Valid",
+                self.why_invalid(),
+                "nothing is changed until nothing stands against it any more: see the condition Valid",
             );
         }
         if self.wait(|wait| *wait == Wait::RolloutPaused).is_some() {

@@ -8,6 +8,7 @@ use super::*;
 use crate::cluster::{Dialect, Served};
 use crate::conditions::find;
 use crate::openshift::{KubeletConfig, MachineConfig, PerformanceProfile};
+use crate::problem::Problem;
 use crate::rollout::simulation::{rendered, valid};
 
 const TARGET: &str = "rendered-rt-0123456789abcdef0123456789abcdef";
@@ -84,6 +85,7 @@ struct Case {
     steps: Vec<Step>,
     realtime: bool,
     invalid: bool,
+    problems: Problems,
 }
 
 fn case() -> Case {
@@ -99,6 +101,7 @@ fn case() -> Case {
         steps: Vec::new(),
         realtime: true,
         invalid: false,
+        problems: Problems::default(),
     }
 }
 
@@ -110,7 +113,7 @@ impl Case {
         status(
             &Inputs {
                 profile: &self.profile,
-                problems: &Problems::default(),
+                problems: &self.problems,
                 wanted: (!self.invalid).then_some((&valid, &rendered)),
                 cluster: &self.cluster,
                 steps: &self.steps,
@@ -414,4 +417,33 @@ fn the_daemons_word_counts_more_than_the_kernels_name() {
         "spec": {"profile": "rt-profile"}, "status": {"kernel": {"realtime": false, "release": RT}}
     }))];
     case.says(DEGRADED, "True", reason::STOCK_KERNEL_RUNS);
+}
+
+#[test]
+fn what_of_the_cluster_stands_in_the_way_has_its_own_reason() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["KubeletConfig/theirs"], reason::FOREIGN_KUBELET_CONFIG),
+        (&["PerformanceProfile/theirs"], reason::PERFORMANCE_PROFILE),
+        (&["MachineConfigPool/rt"], reason::POOL_UNSUITABLE),
+        (&["RealtimeProfile/older"], reason::POOL_TAKEN),
+        (&["MachineConfig/99-all"], reason::REALTIME_INHERITED),
+        (
+            &["KubeletConfig/theirs", "spec.cpu.isolated"],
+            reason::INVALID,
+        ),
+    ];
+    for (fields, why) in cases {
+        let mut case = case();
+        case.invalid = true;
+        for field in fields {
+            case.problems
+                .push(Problem::error(*field, "", "is in the way", "remove it"));
+        }
+        case.says(VALID, "False", why);
+        case.says(DEGRADED, "True", why);
+        case.says(AVAILABLE, "False", why);
+        assert_eq!(case.status().summary.as_deref(), Some(why));
+        let (_, _, message) = case.condition(DEGRADED);
+        assert!(message.contains(fields[0]), "{message}");
+    }
 }
