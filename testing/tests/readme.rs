@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use realtime_testing::control_plane::{ControlPlane, Options};
 use realtime_testing::programs::{self, Program};
 use realtime_testing::sandbox;
 use tempfile::TempDir;
@@ -120,6 +121,26 @@ fn path() -> TempDir {
         symlink(target, folder.path().join(name)).expect("symlink");
     }
     folder
+}
+
+/// The sandbox installs by itself, so that the README's command finds everything there; here it finds nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_manifests_install_at_the_first_attempt() {
+    let control_plane = ControlPlane::start(Options::default())
+        .await
+        .expect("a control plane");
+    let kubectl =
+        tokio::task::block_in_place(|| programs::path(Program::Kubectl)).expect("kubectl");
+    let output = Command::new(kubectl)
+        .args(["apply", "-f", "manifests/crds/", "-f", "manifests/"])
+        .current_dir(root())
+        .env("KUBECONFIG", control_plane.admin_kubeconfig())
+        .output()
+        .await
+        .expect("kubectl");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}");
+    assert!(!printed.contains("Warning"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
