@@ -37,8 +37,16 @@ pub fn membership<'a>(
     labels: &BTreeMap<String, String>,
     pools: &'a [MachineConfigPool],
 ) -> Membership<'a> {
+    membership_among(labels, pools)
+}
+
+/// [`membership`] among pools that are not side by side, as a cache holds them.
+pub fn membership_among<'a>(
+    labels: &BTreeMap<String, String>,
+    pools: impl IntoIterator<Item = &'a MachineConfigPool>,
+) -> Membership<'a> {
     let selecting: Vec<&MachineConfigPool> = pools
-        .iter()
+        .into_iter()
         .filter(|pool| matches_or_nothing(pool.spec.node_selector.as_ref(), labels))
         .collect();
     let built_in = |name: &str| selecting.iter().find(|pool| name_of(pool) == name).copied();
@@ -70,8 +78,14 @@ pub fn nodes_of<'a>(
     nodes: &'a [Node],
     pools: &[MachineConfigPool],
 ) -> Vec<&'a Node> {
+    let selector = pools
+        .iter()
+        .find(|pool| name_of(pool) == pool_name)
+        .and_then(|pool| pool.spec.node_selector.as_ref());
     nodes
         .iter()
+        // Whom the pool doesn't select can't belong to it: few of thousands are asked about all pools.
+        .filter(|node| matches_or_nothing(selector, node.labels()))
         .filter(|node| match membership(node.labels(), pools) {
             Membership::One(pool) => name_of(pool) == pool_name,
             Membership::None | Membership::Conflict(_) => false,

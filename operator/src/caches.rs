@@ -23,7 +23,7 @@ use realtime_core::names;
 use realtime_core::openshift::{
     KubeletConfig, MachineConfig, MachineConfigNode, MachineConfigPool, PerformanceProfile, Tuned,
 };
-use realtime_core::pools::{Membership, membership};
+use realtime_core::pools::{Membership, membership_among};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -163,8 +163,9 @@ fn node_concerns(
 ) -> impl Fn(&DeserializeGuard<Node>) -> Change + Send + Sync {
     let known: Mutex<HashMap<String, Option<String>>> = Mutex::default();
     move |node| {
-        let pools = good(&pools);
-        let now = match membership(node.labels(), &pools) {
+        let pools = pools.state();
+        let pools = pools.iter().filter_map(|pool| pool.0.as_ref().ok());
+        let now = match membership_among(node.labels(), pools) {
             Membership::One(pool) => Some(pool.name_any()),
             Membership::None | Membership::Conflict(_) => None,
         };

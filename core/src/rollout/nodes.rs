@@ -1,11 +1,12 @@
 //! One RealtimeNode for each node of the pool, none for any other. Nothing here touches a node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 
 use super::{Observed, Step};
+use crate::api::RealtimeNode;
 use crate::api::realtime_node::RealtimeNodeSpec;
 use crate::{names, pools, selector};
 
@@ -34,23 +35,37 @@ pub(super) fn steps(
     let nodes = wanted.map_or_else(Vec::new, |(pool, _)| of_profile(observed, pool));
     let mut steps = Vec::new();
     if let Some((_, spec)) = wanted {
+        // A pool may have thousands: looked up, not searched.
+        let live: BTreeMap<&str, &RealtimeNode> = observed
+            .cluster
+            .realtime_nodes
+            .iter()
+            .filter_map(|live| Some((live.metadata.name.as_deref()?, live)))
+            .collect();
         for node in &nodes {
-            let name = node.name_any();
-            let same = observed.cluster.realtime_nodes.iter().any(|live| {
-                live.name_any() == name
-                    && live.spec == *spec
-                    && live.labels().get(names::LABEL_PROFILE) == Some(&profile)
+            let name = node.metadata.name.as_deref().unwrap_or_default();
+            let same = live.get(name).is_some_and(|live| {
+                live.spec == *spec && live.labels().get(names::LABEL_PROFILE) == Some(&profile)
             });
             if !same {
-                steps.push(Step::ApplyRealtimeNode { node: name });
+                steps.push(Step::ApplyRealtimeNode {
+                    node: name.to_owned(),
+                });
             }
         }
     }
-    let wanted: BTreeSet<String> = nodes.iter().map(|node| node.name_any()).collect();
+    let wanted: BTreeSet<&str> = nodes
+        .iter()
+        .filter_map(|node| node.metadata.name.as_deref())
+        .collect();
     for live in &observed.cluster.realtime_nodes {
         if live.spec.profile == profile
             && live.metadata.deletion_timestamp.is_none()
-            && !wanted.contains(&live.name_any())
+            && !live
+                .metadata
+                .name
+                .as_deref()
+                .is_some_and(|name| wanted.contains(name))
         {
             steps.push(Step::DeleteRealtimeNode {
                 node: live.name_any(),

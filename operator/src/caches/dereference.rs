@@ -1,7 +1,7 @@
 //! The first of the five calls: from a profile's name to everything that its decision needs, read
 //! from the caches. No client.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
@@ -116,9 +116,13 @@ impl Caches {
             .iter()
             .filter_map(|profile| typed(profile))
             .collect();
-        let realtime_nodes = good(&self.realtime_nodes);
-        let ours: BTreeSet<&str> = realtime_nodes
-            .iter()
+        let realtime_nodes = self.realtime_nodes.state();
+        let realtime_nodes = || {
+            realtime_nodes
+                .iter()
+                .filter_map(|node| node.0.as_ref().ok())
+        };
+        let ours: BTreeSet<&str> = realtime_nodes()
             .filter(|node| node.spec.profile == profile)
             .filter_map(|node| node.metadata.name.as_deref())
             .collect();
@@ -130,6 +134,18 @@ impl Caches {
             .iter()
             .map(|pool| names::node_role_label(pool))
             .collect();
+        // The pools that matter first: of thousands of nodes few are asked about all pools.
+        let concerned: Vec<&MachineConfigPool> = pools
+            .iter()
+            .filter(|pool| pool_names.contains(&pool.name_any()))
+            .collect();
+        let selected = |labels: &BTreeMap<String, String>| {
+            concerned.iter().any(|pool| {
+                selector::matches_or_nothing(pool.spec.node_selector.as_ref(), labels)
+            })
+        };
+        let configurations = ["currentConfig", "desiredConfig"]
+            .map(|name| format!("{}{name}", names::MCO_ANNOTATION_PREFIX));
         let concerns = |node: &Node| {
             let labels = node.labels();
             node.metadata
@@ -138,14 +154,15 @@ impl Caches {
                 .is_some_and(|name| ours.contains(name))
                 || role_labels.iter().any(|label| labels.contains_key(label))
                 || selector::matches_or_nothing(selector.as_ref(), labels)
-                || is_configured_by(node, pool_names)
-                || match membership(labels, &pools) {
-                    Membership::None => false,
-                    Membership::One(pool) => pool_names.contains(&pool.name_any()),
-                    Membership::Conflict(several) => {
-                        several.iter().any(|pool| pool_names.contains(*pool))
+                || is_configured_by(node, &configurations, pool_names)
+                || selected(labels)
+                    && match membership(labels, &pools) {
+                        Membership::None => false,
+                        Membership::One(pool) => pool_names.contains(&pool.name_any()),
+                        Membership::Conflict(several) => {
+                            several.iter().any(|pool| pool_names.contains(*pool))
+                        }
                     }
-                }
         };
         let nodes: Vec<Node> = self
             .nodes
@@ -153,7 +170,17 @@ impl Caches {
             .iter()
             .filter_map(|node| node.0.as_ref().ok().filter(|node| concerns(node)).cloned())
             .collect();
-        let known: BTreeSet<String> = nodes.iter().map(kube::ResourceExt::name_any).collect();
+        let known: BTreeSet<&str> = nodes
+            .iter()
+            .filter_map(|node| node.metadata.name.as_deref())
+            .collect();
+        let is_known = |name: &Option<String>| {
+            name.as_deref().is_some_and(|name| known.contains(name))
+        };
+        let realtime_nodes = realtime_nodes()
+            .filter(|node| node.spec.profile == profile || is_known(&node.metadata.name))
+            .cloned()
+            .collect();
         let kubelet_configs = self.kubelet_configs.state();
         let machine_config_nodes = self.machine_config_nodes.state();
         let machine_os_configs = self.machine_os_configs.state();
@@ -169,7 +196,7 @@ impl Caches {
             machine_config_nodes: machine_config_nodes
                 .iter()
                 .filter_map(|steps| steps.0.as_ref().ok())
-                .filter(|steps| known.contains(&steps.name_any()))
+                .filter(|steps| is_known(&steps.metadata.name))
                 .cloned()
                 .collect(),
             image_mode_pools: machine_os_configs
@@ -182,10 +209,7 @@ impl Caches {
                 })
                 .map(str::to_owned)
                 .collect(),
-            realtime_nodes: realtime_nodes
-                .into_iter()
-                .filter(|node| node.spec.profile == profile || known.contains(&node.name_any()))
-                .collect(),
+            realtime_nodes,
             nodes,
             pools,
         }
@@ -272,13 +296,14 @@ impl Caches {
 
 /// Whether a node has, or is on its way to, a configuration that may be one of these pools'. Pool
 /// `a` is taken for `a-b` too: one node too many does no harm here.
-fn is_configured_by(node: &Node, pool_names: &BTreeSet<String>) -> bool {
-    ["currentConfig", "desiredConfig"]
+fn is_configured_by(
+    node: &Node,
+    annotations: &[String],
+    pool_names: &BTreeSet<String>,
+) -> bool {
+    annotations
         .iter()
-        .filter_map(|name| {
-            let key = format!("{}{name}", names::MCO_ANNOTATION_PREFIX);
-            node.annotations().get(&key)?.strip_prefix("rendered-")
-        })
+        .filter_map(|key| node.annotations().get(key)?.strip_prefix("rendered-"))
         .any(|config| {
             pool_names
                 .iter()

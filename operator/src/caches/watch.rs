@@ -13,7 +13,6 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -207,17 +206,35 @@ where
     fn look_at(&self, object: &mut K) -> (ObjectRef<K>, u64) {
         (self.rules.trim)(object);
         let key = ObjectRef::from_obj_with(object, self.kind.clone());
-        (key, (self.rules.content)(object))
+        // Each write has another one, whatever it changes.
+        let version = object.meta_mut().resource_version.take();
+        let content = (self.rules.content)(object);
+        object.meta_mut().resource_version = version;
+        (key, content)
     }
 }
 
-/// A hash over an object, its resourceVersion left out.
+/// A hash over an object as it is written down, without writing it down.
 fn content<K: Serialize>(object: &K) -> u64 {
-    let mut object = serde_json::to_value(object).unwrap_or_default();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("resourceVersion");
+    let mut hasher = Hashing(std::hash::DefaultHasher::new());
+    // What can't be serialised has no content; the objects here always can.
+    match serde_json::to_writer(&mut hasher, object) {
+        Ok(()) => hasher.0.finish(),
+        Err(_) => 0,
     }
-    hash(&object.to_string())
+}
+
+struct Hashing(std::hash::DefaultHasher);
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Of anything; for comparisons within this process only.
