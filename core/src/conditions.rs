@@ -187,17 +187,6 @@ fn without_times(status: &RealtimeProfileStatus) -> RealtimeProfileStatus {
     status
 }
 
-/// The conditions whose status or reason changed: each deserves an Event.
-pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
-    after
-        .iter()
-        .filter(|now| {
-            find(before, &now.type_)
-                .is_none_or(|then| then.status != now.status || then.reason != now.reason)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,17 +243,5 @@ mod tests {
         .timed(&[], None, &at(1));
         assert!(condition.message.len() <= MESSAGE_LIMIT);
         assert!(condition.message.ends_with('…'));
-    }
-
-    #[test]
-    fn only_a_new_status_or_reason_is_a_transition() {
-        let before = vec![
-            Decided::new(AVAILABLE, Some(true), reason::UPDATED, "a").timed(&[], None, &at(1)),
-        ];
-        let same = vec![
-            Decided::new(AVAILABLE, Some(true), reason::UPDATED, "b").timed(&[], None, &at(2)),
-        ];
-        assert!(transitions(&before, &same).is_empty());
-        assert_eq!(transitions(&[], &same).len(), 1);
     }
 }

@@ -3,6 +3,7 @@
 
 mod conclusions;
 pub mod findings;
+pub mod news;
 mod nodes;
 mod pool_word;
 pub mod progress;
@@ -249,10 +250,9 @@ impl<'a> View<'a> {
             .filter(|node| phase(node.phase))
             .map(|node| {
                 format!(
-                    "{} ({}: {})",
+                    "{} ({})",
                     node.node,
-                    node.phase.as_str(),
-                    node.waits_for
+                    progress::in_words(node.phase, &node.waits_for)
                 )
             })
             .collect();
@@ -282,14 +282,14 @@ impl<'a> View<'a> {
 fn without_pools(inputs: &Inputs<'_>, wants_realtime: bool) -> Vec<NodeProgress> {
     let profile = inputs.profile.name_any();
     let cluster: &Cluster = inputs.cluster;
+    let reports = progress::Reports::of(cluster);
     cluster
         .nodes
         .iter()
         .filter(|node| {
-            cluster.realtime_nodes.iter().any(|reported| {
-                reported.spec.profile == profile && reported.name_any() == node.name_any()
-            })
+            let reported = reports.realtime_node(node);
+            reported.is_some_and(|reported| reported.spec.profile == profile)
         })
-        .map(|node| progress::progress_of(node, None, cluster, wants_realtime))
+        .map(|node| progress::progress_of(node, None, &reports, wants_realtime))
         .collect()
 }

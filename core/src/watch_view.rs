@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::RealtimeProfile;
-use crate::conditions::{self, AVAILABLE, DEGRADED, VALID};
-use crate::status::progress::{NodeProgress, ProgressPhase};
+use crate::conditions::{self, AVAILABLE, DEGRADED, VALID, reason};
+use crate::status::progress::{NodeProgress, ProgressPhase, in_words as in_words_of};
 
 /// A degraded profile that heals within this time was only passing through: a node between two reports, say.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -204,18 +204,13 @@ fn headline(profile: &RealtimeProfile) -> (String, String) {
 /// What changed between two moments, one line each: what is printed where nothing can be redrawn.
 pub fn changes(before: Option<&View>, after: &View) -> Vec<String> {
     let mut lines = Vec::new();
-    let headline = |view: &View| (view.reason.clone(), view.message.clone());
+    let headline = |view: &View| (view.reason.clone(), gist(view));
     if before.map(headline) != Some(headline(after)) {
-        let View {
-            profile,
-            reason,
-            message,
-            ..
-        } = after;
-        lines.push(if message.is_empty() {
+        let (profile, reason, gist) = (&after.profile, &after.reason, gist(after));
+        lines.push(if gist.is_empty() {
             format!("{profile}: {reason}")
         } else {
-            format!("{profile}: {reason}: {message}")
+            format!("{profile}: {reason}: {gist}")
         });
     }
     for node in &after.nodes {
@@ -242,16 +237,41 @@ pub fn changes(before: Option<&View>, after: &View) -> Vec<String> {
     lines
 }
 
-fn node_in_words(node: &NodeLine) -> String {
-    let mut line = format!("{}: {}", node.node, node.phase.as_str());
-    if !node.waits_for.is_empty() {
-        line.push_str(if node.phase == ProgressPhase::Degraded {
-            ": "
-        } else {
-            ", waits for "
-        });
-        line.push_str(&node.waits_for);
+/// The message without what the lines of the nodes say themselves.
+fn gist(view: &View) -> String {
+    const OF_NODES: [&str; 3] = [
+        reason::ROLLING_OUT,
+        reason::VERIFYING,
+        reason::KERNEL_BY_NODE_DAEMON,
+    ];
+    if !OF_NODES.contains(&view.reason.as_str()) {
+        return view.message.clone();
     }
+    let parts = view.message.split("; ");
+    let kept: Vec<&str> = parts
+        .filter(|part| !names_a_node(part, view) && !counts_nodes(part))
+        .collect();
+    kept.join("; ")
+}
+
+/// Whether this is `1 of 3 nodes …`.
+fn counts_nodes(part: &str) -> bool {
+    part.starts_with(|first: char| first.is_ascii_digit()) && part.contains(" nodes ")
+}
+
+/// Whether this is a list of nodes with their phases.
+fn names_a_node(part: &str, view: &View) -> bool {
+    view.nodes
+        .iter()
+        .any(|node| part.contains(&format!("{} (", node.node)))
+}
+
+fn node_in_words(node: &NodeLine) -> String {
+    let mut line = format!(
+        "{}: {}",
+        node.node,
+        in_words_of(node.phase, &node.waits_for)
+    );
     if let Some(taken) = node.taken.filter(|_| node.phase == ProgressPhase::Ready) {
         line.push_str(", after ");
         line.push_str(&in_words(taken));

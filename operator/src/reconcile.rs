@@ -1,6 +1,7 @@
 //! One round for one profile: dereference, validate, render, apply, update the status. Nothing is remembered from one
 //! round to the next; the API server holds everything.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -188,6 +189,31 @@ fn is_stale(writer: &Writer, observation: &Observation) -> bool {
             written.is_stale(&pools, &pool.name_any(), pool.resource_version().as_deref())
         })
         || created_pool_is_unseen(writer, observation)
+        || a_realtime_node_is_unseen(writer, observation)
+}
+
+/// A RealtimeNode that we just wrote, of which there may be thousands.
+fn a_realtime_node_is_unseen(writer: &Writer, observation: &Observation) -> bool {
+    let cluster = &observation.cluster;
+    let seen: BTreeMap<&str, Option<&str>> = cluster
+        .realtime_nodes
+        .iter()
+        .filter_map(|seen| {
+            let metadata = &seen.metadata;
+            Some((
+                metadata.name.as_deref()?,
+                metadata.resource_version.as_deref(),
+            ))
+        })
+        .collect();
+    let mut nodes = cluster
+        .nodes
+        .iter()
+        .filter_map(|node| node.metadata.name.as_deref());
+    nodes.any(|name| {
+        let seen = seen.get(name).copied().flatten();
+        writer.written.is_stale("RealtimeNode", name, seen)
+    })
 }
 
 /// A pool that we just created and that no cache shows yet.

@@ -1,14 +1,14 @@
-//! Writes a profile's status when it says something new, and an Event for each condition that changed. Needs a
-//! client; what the status says is `core::status`'s.
+//! Writes a profile's status when it says something new, and the Events that follow. Needs a client; what the status
+//! says, and what of it is worth an Event, is `core::status`'s.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource as _, ResourceExt as _};
 use realtime_core::api::RealtimeProfile;
 use realtime_core::api::realtime_profile::RealtimeProfileStatus;
-use realtime_core::conditions::{self, DEGRADED, VALID};
+use realtime_core::conditions;
 use realtime_core::names;
 use realtime_core::rollout::to_value;
+use realtime_core::status::news::{News, news};
 use serde_json::{Map, Value, json};
 
 use crate::apply::resource;
@@ -49,8 +49,8 @@ pub async fn update_status(
         }
         written => written?,
     };
-    for condition in conditions::transitions(&before.conditions, &status.conditions) {
-        publish(recorder, profile, condition).await;
+    for news in news(&before, status) {
+        publish(recorder, profile, news).await;
     }
     Ok(())
 }
@@ -82,9 +82,8 @@ fn whole(status: &RealtimeProfileStatus) -> Value {
 }
 
 /// An Event is a courtesy: that it can't be written holds nothing up.
-async fn publish(recorder: &Recorder, profile: &RealtimeProfile, condition: &Condition) {
-    let bad = (condition.type_ == DEGRADED && condition.status == "True")
-        || (condition.type_ == VALID && condition.status == "False");
+async fn publish(recorder: &Recorder, profile: &RealtimeProfile, news: News<'_>) {
+    let News { bad, condition } = news;
     let event = Event {
         type_: if bad {
             EventType::Warning
@@ -92,10 +91,7 @@ async fn publish(recorder: &Recorder, profile: &RealtimeProfile, condition: &Con
             EventType::Normal
         },
         reason: condition.reason.clone(),
-        note: Some(shortened(&format!(
-            "{} is {}: {}",
-            condition.type_, condition.status, condition.message
-        ))),
+        note: Some(shortened(&condition.message)),
         action: condition.type_.clone(),
         secondary: None,
     };

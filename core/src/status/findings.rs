@@ -134,7 +134,7 @@ fn two_pools(nodes: &[NodeProgress], found: &mut Vec<Finding>) {
             found.push(Finding::new(
                 reason::NODE_IN_TWO_POOLS,
                 format!(
-                    "node {} gets no configuration any more: {}",
+                    "node {} gets no configuration any more; it waits for {}",
                     node.node, node.waits_for
                 ),
             ));
@@ -313,8 +313,16 @@ pub fn cordons(pool: Option<&MachineConfigPool>, nodes: &[NodeProgress]) -> Opti
     } else {
         format!(
             "{names} cordoned by somebody and counted against maxUnavailable of pool {}: {waiting} node(s) wait; uncordon, or \
-             raise maxUnavailable",
-            pool.name_any()
+             raise {}",
+            pool.name_any(),
+            if pool
+                .annotations()
+                .contains_key(names::ANNOTATION_CREATED_BY)
+            {
+                "spec.pool.maxUnavailable of the profile"
+            } else {
+                "its spec.maxUnavailable"
+            }
         )
     };
     Some(Finding::new(reason::CORDONED_NODE, message))

@@ -1,10 +1,13 @@
 //! How far each node of a pool is, and what it waits for: for `status` and for `oc realtime watch`. Reads only.
 //!
-//! A pool's own Updated/Updating conditions are not used: for up to 5 s after a new target they still speak of the
-//! old one, and a cordon by anybody looks like a rollout there. The nodes' annotations don't lie that way.
+//! A pool's own Updated/Updating conditions are not used here: for up to 5 s after a new target they still speak of the
+//! old one, and a cordon by anybody looks like a rollout there. The nodes' annotations don't lie that way. Whether the
+//! pool agrees is `pool_word`'s question.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use crate::api::RealtimeNode;
 use crate::cluster::Cluster;
@@ -12,6 +15,7 @@ use crate::names;
 use crate::openshift::{MachineConfigNode, MachineConfigPool};
 use crate::pools::{Membership, membership};
 use crate::rollout::landing::target_name;
+use crate::selector::matches_or_nothing;
 
 /// How far a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +75,7 @@ pub struct NodeProgress {
     pub node: String,
     /// How far it is.
     pub phase: ProgressPhase,
-    /// What it waits for or why it failed, in words; empty when Ready.
+    /// What it waits for, to be read after "waits for"; of a Degraded node why it failed. Empty when Ready.
     pub waits_for: String,
     /// The configuration that it has.
     pub current: Option<String>,
@@ -164,18 +168,22 @@ pub fn node_progress(
         .pools
         .iter()
         .find(|pool| pool.name_any() == pool_name);
+    let selector = pool.and_then(|pool| pool.spec.node_selector.as_ref());
+    let reports = Reports::of(cluster);
     let mut progress: Vec<NodeProgress> = cluster
         .nodes
         .iter()
+        // Whom the pool doesn't select is not in it, and in no conflict about it.
+        .filter(|node| matches_or_nothing(selector, node.labels()))
         .filter_map(|node| match membership(node.labels(), &cluster.pools) {
-            Membership::One(of) if of.name_any() == pool_name => {
-                Some(progress_of(node, pool, cluster, wants_realtime))
+            Membership::One(of) if of.metadata.name.as_deref() == Some(pool_name) => {
+                Some(progress_of(node, pool, &reports, wants_realtime))
             }
             Membership::Conflict(pools) if pools.contains(&pool_name) => {
-                let mut progress = progress_of(node, pool, cluster, wants_realtime);
+                let mut progress = progress_of(node, pool, &reports, wants_realtime);
                 progress.phase = ProgressPhase::Unmanaged;
                 progress.waits_for = format!(
-                    "it is in the pools {} and so in none: remove all but one of their labels",
+                    "the labels of all but one of the pools {} to be removed: a node in two custom pools is in none",
                     pools.join(" and ")
                 );
                 Some(progress)
@@ -187,25 +195,51 @@ pub fn node_progress(
     progress
 }
 
+/// What nodes report besides their Node object, by name: a pool may have thousands, and each is looked up once.
+pub(super) struct Reports<'a> {
+    realtime_nodes: BTreeMap<&'a str, &'a RealtimeNode>,
+    steps: BTreeMap<&'a str, &'a MachineConfigNode>,
+}
+
+impl<'a> Reports<'a> {
+    pub(super) fn of(cluster: &'a Cluster) -> Self {
+        Self {
+            realtime_nodes: by_name(&cluster.realtime_nodes),
+            steps: by_name(&cluster.machine_config_nodes),
+        }
+    }
+
+    pub(super) fn realtime_node(&self, node: &Node) -> Option<&'a RealtimeNode> {
+        let name = node.metadata.name.as_deref()?;
+        self.realtime_nodes.get(name).copied()
+    }
+
+    fn steps(&self, node: &Node) -> Option<&'a MachineConfigNode> {
+        let name = node.metadata.name.as_deref()?;
+        self.steps.get(name).copied()
+    }
+}
+
+fn by_name<K: Resource>(objects: &[K]) -> BTreeMap<&str, &K> {
+    objects
+        .iter()
+        .filter_map(|object| Some((object.meta().name.as_deref()?, object)))
+        .collect()
+}
+
 /// One node's progress towards the pool's target; without a pool, towards its kernel alone.
 pub(super) fn progress_of(
     node: &Node,
     pool: Option<&MachineConfigPool>,
-    cluster: &Cluster,
+    reports: &Reports<'_>,
     wants_realtime: bool,
 ) -> NodeProgress {
     let name = node.name_any();
-    let reported = cluster
-        .realtime_nodes
-        .iter()
-        .find(|reported| reported.name_any() == name);
+    let reported = reports.realtime_node(node);
     let (kernel, realtime) = kernel_of(node, reported);
     let annotations = Annotations::of(node);
     let target = pool.and_then(target_name);
-    let steps = cluster
-        .machine_config_nodes
-        .iter()
-        .find(|steps| steps.name_any() == name);
+    let steps = reports.steps(node);
     let (phase, waits_for) = match (pool, target) {
         (None, _) => verified(wants_realtime, realtime, kernel.as_deref()),
         (Some(_), None) => (
@@ -243,7 +277,7 @@ fn verified(wants: bool, realtime: Option<bool>, kernel: Option<&str>) -> (Progr
         (true, Some(false)) => (
             ProgressPhase::Verifying,
             format!(
-                "a real-time kernel: {} runs",
+                "a real-time kernel ({} runs)",
                 kernel.unwrap_or("another one")
             ),
         ),
@@ -283,7 +317,7 @@ fn towards(
     }
     if at_rest {
         let waits_for = if pool.spec.paused == Some(true) {
-            "the pool is paused".to_owned()
+            whose_unpause(pool)
         } else {
             format!("its turn in pool {}", pool.name_any())
         };
@@ -318,6 +352,25 @@ fn towards(
     } else {
         (Finishing, format!("the uncordon{older}"))
     })
+}
+
+/// Whom a paused pool waits for.
+fn whose_unpause(pool: &MachineConfigPool) -> String {
+    match pool.annotations().get(names::ANNOTATION_PAUSED_FOR) {
+        Some(profile) => format!("the pool to be unpaused by the operator, for profile {profile}"),
+        None => "the pool to be unpaused by whoever paused it".to_owned(),
+    }
+}
+
+/// The phase of a node, and what it waits for or why it failed, in words.
+pub fn in_words(phase: ProgressPhase, waits_for: &str) -> String {
+    let name = phase.as_str();
+    match (phase, waits_for) {
+        (_, "") => name.to_owned(),
+        (ProgressPhase::Degraded, why) => format!("{name}: {why}"),
+        (ProgressPhase::Waiting, what) => format!("{name} for {what}"),
+        (_, what) => format!("{name}, waits for {what}"),
+    }
 }
 
 /// The step by the node's MachineConfigNode, latest first. A step under way is `Unknown` there, a done one `True`.

@@ -218,7 +218,7 @@ impl View<'_> {
                 State::moving(
                     reason::KERNEL_BY_NODE_DAEMON,
                     format!(
-                        "the kernel of these nodes is the node daemon's to switch: {}",
+                        "the kernel of these nodes is the node daemon's to switch; waiting for {}",
                         self.list(|phase| phase == ProgressPhase::Verifying)
                     ),
                 )

@@ -188,6 +188,54 @@ fn only_changes_are_lines() {
 }
 
 #[test]
+fn a_list_of_nodes_is_told_by_the_nodes_lines_alone() {
+    let about = |message: &str| {
+        let decided = Decided::new(AVAILABLE, Some(false), reason::ROLLING_OUT, message);
+        profile(3, vec![decided])
+    };
+    let nodes = |first: ProgressPhase, waits_for: &str| {
+        let turn = "its turn in pool press";
+        [
+            node("anvil", first, waits_for),
+            node("bellows", ProgressPhase::Waiting, turn),
+        ]
+    };
+    let mut watch = Watch::default();
+    let first = watch.view(
+        &about("0 of 2 nodes ready; anvil (Draining, waits for its pods to leave), bellows (Waiting for its turn)"),
+        &nodes(ProgressPhase::Draining, "its pods to leave"),
+        seconds(1),
+    );
+    assert_eq!(
+        changes(None, &first),
+        [
+            "press: RollingOut",
+            "anvil: Draining, waits for its pods to leave",
+            "bellows: Waiting for its turn in pool press",
+            "0 of 2 nodes ready",
+        ]
+    );
+    let second = watch.view(
+        &about("0 of 2 nodes ready; anvil (Rebooting, waits for the reboot), bellows (Waiting for its turn)"),
+        &nodes(ProgressPhase::Rebooting, "the reboot"),
+        seconds(2),
+    );
+    assert_eq!(
+        changes(Some(&first), &second),
+        ["anvil: Rebooting, waits for the reboot"]
+    );
+    let cordoned = watch.view(
+        &about("0 of 2 nodes ready; bellows (Waiting for its turn); smith cordoned by somebody: uncordon"),
+        &nodes(ProgressPhase::Rebooting, "the reboot"),
+        seconds(3),
+    );
+    assert_eq!(
+        changes(Some(&second), &cordoned),
+        ["press: RollingOut: smith cordoned by somebody: uncordon"]
+    );
+}
+
+#[test]
 fn durations_in_words() {
     let words: Vec<String> = [0, 59, 60, 187, 3720].map(seconds).map(in_words).to_vec();
     assert_eq!(words, ["0s", "59s", "1m00s", "3m07s", "1h02m"]);
