@@ -35,13 +35,22 @@ fn is_ambiguous(text: &str) -> bool {
     if BOOLEANS.iter().any(|word| text.eq_ignore_ascii_case(word)) {
         return true;
     }
-    // Numbers may have underscores between their digits, and a radix in capitals.
-    let mut digits = text.trim_start_matches(['+', '-']).bytes();
-    digits
-        .next()
-        .is_some_and(|first| first.is_ascii_digit() || first == b'.')
-        && digits.all(|byte| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte))
-        && (text.contains('_') || text.contains(['X', 'O', 'B', 'b']))
+    // Numbers may have underscores between their digits, and a radix in either case.
+    let digits = text.trim_start_matches(['+', '-']).to_ascii_lowercase();
+    let radix = [("0x", 16), ("0o", 8), ("0b", 2)];
+    if let Some((rest, radix)) = radix
+        .into_iter()
+        .find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, radix)))
+    {
+        return rest
+            .chars()
+            .all(|digit| digit == '_' || digit.is_digit(radix));
+    }
+    digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
+        && digits.contains('_')
+        && digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"_.+-e".contains(&byte))
 }
 
 /// Whether a line's key or value is such a text. A line of a longer text may be one by chance, which costs time only.
@@ -99,12 +108,12 @@ mod tests {
     fn what_yaml_1_1_takes_for_something_else_is_quoted() {
         let value = json!({
             "on": ["yes", "No", "OFF", "y", "worker"], "a": "1_000", "b": "0X1F", "c": "0b11", "d": "n",
-            "e": "yes\nno\n", "f": "\u{e000}", "g": "1.5Gi", "h": "500m", "i": true,
+            "e": "yes\nno\n", "f": "\u{e000}", "g": "1.5Gi", "h": "500m", "i": true, "j": "9d950217b4291859",
         });
         let text = document(&value).unwrap();
         assert_eq!(
             text,
-            "---\na: '1_000'\nb: '0X1F'\nc: '0b11'\nd: 'n'\ne: |\n  yes\n  no\nf: \u{e000}\ng: 1.5Gi\nh: 500m\ni: true\n'on':\n- 'yes'\n- 'No'\n- 'OFF'\n- 'y'\n- worker\n"
+            "---\na: '1_000'\nb: '0X1F'\nc: '0b11'\nd: 'n'\ne: |\n  yes\n  no\nf: \u{e000}\ng: 1.5Gi\nh: 500m\ni: true\nj: 9d950217b4291859\n'on':\n- 'yes'\n- 'No'\n- 'OFF'\n- 'y'\n- worker\n"
         );
     }
 
