@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use realtime_core::cluster::Cluster;
 use realtime_core::problem::{Problem, Problems};
-use realtime_core::validate::{ValidProfile, validate};
+use realtime_core::validate::{ValidProfile, validate, without_echoes};
 
 use crate::source::{Given, GivenProfile, Misshapen, Place};
 
@@ -71,7 +71,7 @@ fn all_of(misshapen: Misshapen, cluster: &Cluster) -> Problems {
         further.retain(|problem| readable.concerns(problem, &problems));
         problems.0.extend(further);
     }
-    problems.sorted()
+    without_echoes(&problems).sorted()
 }
 
 fn given_twice(name: &str, first: &Place) -> Problem {

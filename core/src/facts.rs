@@ -46,6 +46,8 @@ pub struct NodeFacts {
     pub memory_kib: Option<u64>,
     /// The running kernel's release by the kubelet's word.
     pub kernel_release: Option<String>,
+    /// Major and minor version of the kubelet.
+    pub kubelet_version: Option<(u32, u32)>,
 }
 
 /// A NUMA node.
@@ -169,6 +171,7 @@ impl NodeFacts {
             self.architecture = Architecture::from_name(&info.architecture);
             self.kernel_release =
                 Some(info.kernel_version.clone()).filter(|release| !release.is_empty());
+            self.kubelet_version = version(&info.kubelet_version);
         }
     }
 
@@ -224,6 +227,12 @@ impl NodeFacts {
             self.memory_kib = Some(memory);
         }
     }
+}
+
+/// Major and minor of `v1.33.4+a1b2c3d`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.strip_prefix('v')?.split(['.', '+', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// What is known about the nodes of a pool that the cluster has.

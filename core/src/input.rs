@@ -10,7 +10,7 @@ pub(crate) mod suggest;
 mod value;
 
 pub use cluster_documents::cluster_from_documents;
-pub use readable::{Readable, readable};
+pub use readable::{Readable, is_pattern, readable};
 pub use schema::schema_problems;
 
 use std::sync::LazyLock;

@@ -34,14 +34,34 @@ pub struct Validated {
     pub problems: Problems,
 }
 
+/// What is known of the hardware.
+struct Known {
+    /// The pool's nodes.
+    nodes: Vec<NodeFacts>,
+    /// Those that may join it, while it has none.
+    candidates: Vec<NodeFacts>,
+}
+
+impl Known {
+    /// From whom the hardware is read: the pool's nodes, and as long as there are none those that may join it. A node
+    /// that joins is sent the configuration that is there already; only if that was right, it boots once.
+    fn telling(&self) -> &[NodeFacts] {
+        if self.nodes.is_empty() {
+            &self.candidates
+        } else {
+            &self.nodes
+        }
+    }
+}
+
 /// Checks everything and reports everything.
 pub fn validate(profile: &RealtimeProfile, cluster: &Cluster) -> Validated {
     // 1. The schema: what the API server holds, an offline profile and an older object may not.
     let mut problems = crate::input::profile_problems(profile);
     // 2. Each section for itself and against the nodes. What can't be read becomes a harmless value.
-    let (valid, facts) = sections(profile, cluster, &mut problems);
+    let (valid, known) = sections(profile, cluster, &mut problems);
     // 3. The sections against each other and against the cluster, through what would be rendered.
-    together(profile, &valid, &facts, cluster, &mut problems);
+    together(profile, &valid, &known, cluster, &mut problems);
     let problems = without_echoes(&problems).sorted();
     Validated {
         profile: (!problems.has_errors()).then_some(valid),
@@ -53,7 +73,7 @@ fn sections(
     profile: &RealtimeProfile,
     cluster: &Cluster,
     problems: &mut Problems,
-) -> (ValidProfile, Vec<NodeFacts>) {
+) -> (ValidProfile, Known) {
     let RealtimeProfileSpec {
         pool: _,
         kernel: kernel_spec,
@@ -78,7 +98,12 @@ fn sections(
         .as_ref()
         .and_then(|memory| memory.kernel_page_size)
         .unwrap_or_default();
-    let hardware = pool::nodes::hardware(&facts, asked_page_size);
+    let known = Known {
+        candidates: pool::nodes::candidates(&pool, &pools, &facts, cluster),
+        nodes: facts,
+    };
+    let facts = &known.nodes;
+    let hardware = pool::nodes::hardware(known.telling(), asked_page_size);
     let around = Around {
         served: cluster.served,
         image_mode: cluster.image_mode_pools.contains(&pool.name),
@@ -94,18 +119,18 @@ fn sections(
         frequency,
     } = cpu::check(cpu_spec.as_ref(), problems);
     if let Some(cpus) = &cpus {
-        topology::check(cpus, smt, &facts, problems);
+        topology::check(cpus, smt, facts, problems);
     }
     let (hugepages, kernel_page_size) = memory::check(
         memory_spec.as_ref(),
         hardware.architecture,
         kernel.realtime,
-        &facts,
+        facts,
         problems,
     );
-    let kubelet = kubelet::check(kubelet_spec.as_ref(), &facts, problems);
+    let kubelet = kubelet::check(kubelet_spec.as_ref(), facts, problems);
     let tuned = tuned::check(tuned_spec.as_ref(), problems);
-    let (canaries, paused) = pod_budget::check_rollout(rollout.as_ref(), &facts, problems);
+    let (canaries, paused) = pod_budget::check_rollout(rollout.as_ref(), facts, problems);
     let topology_policy = match numa {
         Some(numa) => Some(numa.topology_policy.unwrap_or_default()),
         None => cpus.as_ref().map(|_| TopologyPolicy::default()),
@@ -137,17 +162,18 @@ fn sections(
         canaries,
         paused,
     };
-    (valid, facts)
+    (valid, known)
 }
 
 fn together(
     profile: &RealtimeProfile,
     valid: &ValidProfile,
-    facts: &[NodeFacts],
+    known: &Known,
     cluster: &Cluster,
     problems: &mut Problems,
 ) {
-    pool::nodes::check_alike(valid, facts, problems);
+    pool::nodes::check_alike(valid, &known.nodes, problems);
+    pool::nodes::check_told(valid, known, problems);
     let realtime = profile
         .spec
         .kernel
@@ -170,6 +196,7 @@ fn together(
         .as_ref()
         .is_some_and(|numa| numa.topology_policy.is_some());
     kubelet::check_together(valid, topology_given, problems);
+    kubelet::check_room(valid, &known.nodes, problems);
     tuned::check_against_ours(valid, problems);
 }
 
@@ -193,8 +220,8 @@ fn balance(
 }
 
 /// Two checks may see the same fault of one field: the schema's word goes when a section says it better.
-fn without_echoes(problems: &Problems) -> Problems {
-    let is_pattern = |problem: &Problem| problem.remedy.starts_with("the form is ");
+pub fn without_echoes(problems: &Problems) -> Problems {
+    let is_pattern = crate::input::is_pattern;
     let kept = problems
         .0
         .iter()

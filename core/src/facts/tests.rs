@@ -118,3 +118,18 @@ fn a_pools_facts_are_those_of_its_nodes() {
     assert_eq!(facts[0].cpu_vendor, Some(CpuVendor::Amd));
     assert!(pool_facts("edge", &cluster).is_empty());
 }
+
+#[test]
+fn a_kubelet_of_any_build_has_a_version() {
+    for (text, known) in [
+        ("v1.27.6+f67aeb3", Some((1, 27))),
+        ("v1.34.0-rc.1", Some((1, 34))),
+        ("v1.30", Some((1, 30))),
+        ("", None),
+        ("v1", None),
+        ("1.30.1", None),
+        ("vx.y", None),
+    ] {
+        assert_eq!(version(text), known, "{text}");
+    }
+}

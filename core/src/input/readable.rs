@@ -24,11 +24,17 @@ impl Readable {
                 .strip_prefix(outer)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        shape.0.iter().all(|known| known.field != problem.field)
+        let told = |known: &&Problem| known.field == problem.field && !is_pattern(known);
+        !shape.0.iter().any(|known| told(&known))
             && self.left_out.iter().all(|left_out| {
                 !lies_in(left_out, &problem.field) && !lies_in(&problem.field, left_out)
             })
     }
+}
+
+/// Whether a problem is only that a text doesn't have the schema's form: a section may know what that means.
+pub fn is_pattern(problem: &Problem) -> bool {
+    problem.remedy.starts_with(super::schema::FORM)
 }
 
 /// Leaves out as few of the fields with problems as it takes; `None` when that doesn't help.

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use super::suggest;
 use crate::problem::{Problem, Problems};
 
+/// Begins what helps where only the schema knows what is wrong with a text.
+pub(super) const FORM: &str = "the form is ";
+
 /// Most problems that are told: beyond it the text is something else altogether.
 const MAX_PROBLEMS: usize = 200;
 
@@ -154,7 +157,7 @@ fn check_text(text: &str, schema: &Value, field: &str, problems: &mut Problems) 
             field,
             text,
             "does not have the form that is wanted here",
-            format!("the form is {pattern}"),
+            format!("{FORM}{pattern}"),
         ));
     }
 }

@@ -43,10 +43,12 @@ fn config(name: &str, role: &str, spec: Value) -> MachineConfig {
 }
 
 fn node(name: &str, roles: &[&str], current: &str, desired: &str, state: &str) -> Node {
-    let labels: serde_json::Map<String, Value> = roles
+    let mut labels: serde_json::Map<String, Value> = roles
         .iter()
         .map(|role| (names::node_role_label(role), json!("")))
         .collect();
+    let vendor = "feature.node.kubernetes.io/cpu-model.vendor_id";
+    labels.insert(vendor.to_owned(), json!("AMD"));
     let prefix = names::MCO_ANNOTATION_PREFIX;
     serde_json::from_value(json!({
         "metadata": {"name": name, "labels": labels, "annotations": {

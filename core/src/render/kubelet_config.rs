@@ -84,7 +84,8 @@ fn fields(profile: &ValidProfile) -> Map<String, Value> {
     }
     // The memory manager compares reservedMemory with what is reserved, so that must stand here: what isn't said of the
     // system's memory is OpenShift's to fill in (1Gi), behind the kubelet's configuration.
-    let by_override = profile.kubelet_overrides.get("memoryManagerPolicy") == Some(&json!("Static"));
+    let by_override =
+        profile.kubelet_overrides.get("memoryManagerPolicy") == Some(&json!("Static"));
     let with_defaults = profile.cpus.is_some() || memory_manager || by_override;
     for (field, given) in [
         ("systemReserved", &profile.system_reserved),

@@ -106,20 +106,21 @@ fn matching(selector: &LabelSelector) -> Option<Vec<TunedMatch>> {
     if size > MOST_MATCHES {
         return None;
     }
-    let nested = alternatives
-        .into_iter()
-        .rev()
-        .fold(Vec::new(), |inner: Vec<TunedMatch>, alternatives| {
-            alternatives
-                .into_iter()
-                .map(|(label, value)| TunedMatch {
-                    label,
-                    // An empty value is written as none: the role labels have no other.
-                    value: value.filter(|value| !value.is_empty()),
-                    match_: inner.clone(),
-                })
-                .collect()
-        });
+    let nested =
+        alternatives
+            .into_iter()
+            .rev()
+            .fold(Vec::new(), |inner: Vec<TunedMatch>, alternatives| {
+                alternatives
+                    .into_iter()
+                    .map(|(label, value)| TunedMatch {
+                        label,
+                        // An empty value is written as none: the role labels have no other.
+                        value: value.filter(|value| !value.is_empty()),
+                        match_: inner.clone(),
+                    })
+                    .collect()
+            });
     (!nested.is_empty()).then_some(nested)
 }
 

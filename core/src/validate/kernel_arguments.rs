@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::text::one_line;
+use crate::api::realtime_profile::Power;
 use crate::facts::Architecture;
 use crate::problem::{Problem, Problems};
 use crate::render::kernel_arguments::{Repeat, computed, kernel_arguments, key, repeat};
@@ -163,9 +164,12 @@ fn check_against_ours(
     problems: &mut Problems,
 ) {
     let same_key: Vec<&String> = ours.iter().filter(|ours| self::key(ours) == key).collect();
+    // Without PerPod the mode of the frequency driver follows from the processor: a choice of the user's own stands, and
+    // must not become an error when the processor is known one day.
+    let advice = key.ends_with("_pstate") && valid.power != Power::PerPod;
     let owner = GOVERNED
         .iter()
-        .find(|(name, _)| *name == key)
+        .find(|(name, _)| *name == key && !advice)
         .map(|(_, owner)| *owner);
     let governed = !same_key.is_empty()
         || (key == "isolcpus" && valid.cpus.is_some())

@@ -3,6 +3,7 @@
 
 mod fields;
 mod names;
+mod room;
 mod together;
 mod values;
 
@@ -14,6 +15,7 @@ use crate::input::suggest;
 use crate::merge::kubelet::{FIELDS, Kind, kind_of};
 use crate::problem::{Problem, Problems};
 
+pub(super) use room::check_room;
 pub(super) use together::check_together;
 
 const FIELD: &str = "spec.kubelet.overrides";
@@ -55,14 +57,57 @@ pub(super) fn check(
     for (key, value) in overrides {
         check_override(key, value, problems);
     }
+    check_versions(overrides, facts, problems);
     let mut overrides = overrides.clone();
     // Allowed inside, and without meaning there.
     overrides.remove("apiVersion");
     overrides.remove("kind");
+    without_nulls(&mut overrides);
     Kubelet {
         system_reserved: system_reserved.clone(),
         kube_reserved: kube_reserved.clone(),
         overrides,
+    }
+}
+
+/// Options that the nodes' kubelets don't take yet.
+fn check_versions(overrides: &Map<String, Value>, facts: &[NodeFacts], problems: &mut Problems) {
+    for key in ["cpuManagerPolicyOptions", "topologyManagerPolicyOptions"] {
+        let given = overrides.get(key).and_then(Value::as_object);
+        for (option, value) in given.into_iter().flatten() {
+            let since = names::OPTIONS_SINCE
+                .iter()
+                .find(|(name, _)| name == option)
+                .map(|(_, since)| *since);
+            let Some(since) = since else { continue };
+            let older: Vec<String> = facts
+                .iter()
+                .filter(|node| node.kubelet_version.is_some_and(|version| version < since))
+                .map(|node| node.name.clone())
+                .collect();
+            if !older.is_empty() {
+                let (major, minor) = since;
+                problems.push(Problem::error(
+                    format!("{FIELD}.{key}.{option}"),
+                    values::shown(value),
+                    format!(
+                        "needs Kubernetes {major}.{minor}: the kubelet would not start on {}",
+                        super::names(&older)
+                    ),
+                    "remove it until the cluster is updated",
+                ));
+            }
+        }
+    }
+}
+
+/// A null sets nothing; the API server keeps it, and every comparison would see a difference.
+fn without_nulls(map: &mut Map<String, Value>) {
+    map.retain(|_, value| !value.is_null());
+    for value in map.values_mut() {
+        if let Some(map) = value.as_object_mut() {
+            without_nulls(map);
+        }
     }
 }
 
@@ -139,6 +184,15 @@ fn check_override(key: &str, value: &Value, problems: &mut Problems) {
         ));
         return;
     };
+    if value.is_null() {
+        problems.push(Problem::warning(
+            field,
+            shown,
+            "sets nothing: what the pool has stays",
+            "remove it, or give it a value",
+        ));
+        return;
+    }
     if !values::has_kind(&field, value, kind, problems) {
         return;
     }

@@ -172,11 +172,17 @@ fn check_node_selector(given: &LabelSelector, problems: &mut Problems) {
 }
 
 fn check_max_unavailable(given: Option<&IntOrString>, problems: &mut Problems) {
+    let mut message = "is neither a number of nodes nor a percentage";
+    let mut remedy = "use 1 or more, or 1% to 100%";
     let shown = match given {
         None => return,
         Some(IntOrString::Int(number)) if *number >= 1 => return,
         Some(IntOrString::Int(number)) => number.to_string(),
         Some(IntOrString::String(text)) => {
+            if text.parse::<u32>().is_ok() {
+                message = "is text, which OpenShift takes for a percentage";
+                remedy = "write the number without quotes, or add %";
+            }
             let digits = text.strip_suffix('%').filter(|digits| {
                 (1..=3).contains(&digits.len())
                     && digits.bytes().all(|digit| digit.is_ascii_digit())
@@ -193,8 +199,8 @@ fn check_max_unavailable(given: Option<&IntOrString>, problems: &mut Problems) {
     problems.push(Problem::error(
         "spec.pool.maxUnavailable",
         shown,
-        "is neither a number of nodes nor a percentage",
-        "use 1 or more, or 1% to 100%",
+        message,
+        remedy,
     ));
 }
 

@@ -100,6 +100,6 @@ status:
 /// The same without a daemon: only the kubelet's numbers.
 const COUNTED: &str = "
 kind: Node
-metadata: {name: n1, labels: {node-role.kubernetes.io/edge-rt: '', kubernetes.io/arch: amd64}}
+metadata: {name: n1, labels: {node-role.kubernetes.io/edge-rt: '', kubernetes.io/arch: amd64, feature.node.kubernetes.io/cpu-model.vendor_id: AMD}}
 status: {capacity: {cpu: '16', memory: 67108864Ki}}
 ";

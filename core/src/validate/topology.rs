@@ -51,6 +51,7 @@ pub(super) fn check(cpus: &ValidCpus, smt: Smt, facts: &[NodeFacts], problems: &
             Some(present) => check_present(cpus, smt, node, present, &mut found),
             None => check_count(cpus, smt, node, &mut found),
         }
+        check_left(cpus, smt, node, &mut found);
         check_siblings(cpus, smt, node, &mut found);
     }
     found.report(problems);
@@ -158,6 +159,29 @@ fn check_count(cpus: &ValidCpus, smt: Smt, node: &NodeFacts, found: &mut Found) 
     }
 }
 
+/// Without isolated CPUs pods run on what isn't reserved: that must be something.
+fn check_left(cpus: &ValidCpus, smt: Smt, node: &NodeFacts, found: &mut Found) {
+    let kept = cpus.reserved.union(&cpus.shared);
+    let nothing_left = match (&node.cpus, node.cpu_capacity) {
+        (Some(present), _) => running(present, smt, node)
+            .difference(&cpus.offlined)
+            .is_subset(&kept),
+        (None, Some(online)) => {
+            smt == Smt::Keep && kept.len() >= usize::try_from(online).unwrap_or(usize::MAX)
+        }
+        (None, None) => false,
+    };
+    if cpus.isolated.is_empty() && !kept.is_empty() && nothing_left {
+        found.add(
+            node,
+            "spec.cpu.reserved",
+            &cpus.reserved,
+            "takes every CPU: nothing would be left for pods".to_owned(),
+            "leave CPUs for workloads, best as isolated",
+        );
+    }
+}
+
 fn check_siblings(cpus: &ValidCpus, smt: Smt, node: &NodeFacts, found: &mut Found) {
     if smt == Smt::Off {
         return;
@@ -174,7 +198,7 @@ fn check_siblings(cpus: &ValidCpus, smt: Smt, node: &NodeFacts, found: &mut Foun
             "spec.cpu.isolated",
             &cpus.isolated,
             format!("cores are split: of the threads {split} one is reserved and its sibling isolated, and they disturb each other"),
-            "put all threads of a core into the same set, or set smt: Off",
+            "put all threads of a core into the same set, or set smt: \"Off\"",
         );
     }
 }

@@ -74,6 +74,14 @@ fn check_sysctl(name: &str, value: &str, problems: &mut Problems) {
         ));
     }
     check_value(&field, value, problems);
+    if value.trim().is_empty() {
+        problems.push(Problem::error(
+            field.clone(),
+            value,
+            "has no value",
+            "write one, or remove the parameter",
+        ));
+    }
     if value.contains("${") {
         problems.push(Problem::error(
             field,
@@ -187,6 +195,9 @@ pub(super) fn check_against_ours(valid: &ValidProfile, problems: &mut Problems) 
                 "takes away what spec.podBudget gives out",
                 "remove it, or the budget",
             ));
+            continue;
+        }
+        if problems.0.iter().any(|problem| problem.field == field) {
             continue;
         }
         let Some(old) = ours

@@ -55,8 +55,16 @@ fn a_little_more_or_less_memory_changes_nothing() {
         )
     };
     let one = fields(&[(0, 33_000_000), (1, 33_500_000), (2, 1_000_000)]);
-    assert_eq!(one, fields(&[(0, 33_100_000), (1, 33_400_000), (2, 900_000)]));
-    let nodes: Vec<&Value> = one["reservedMemory"].as_array().unwrap().iter().map(|entry| &entry["numaNode"]).collect();
+    assert_eq!(
+        one,
+        fields(&[(0, 33_100_000), (1, 33_400_000), (2, 900_000)])
+    );
+    let nodes: Vec<&Value> = one["reservedMemory"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["numaNode"])
+        .collect();
     assert_eq!(nodes, [0, 1], "a node with little memory keeps it");
 }
 

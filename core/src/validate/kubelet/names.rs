@@ -31,6 +31,14 @@ pub(super) const CPU_OPTIONS: [&str; 4] = [
 pub(super) const CPU_OPTIONS_ALPHA: [&str; 2] = ["align-by-socket", "distribute-cpus-across-cores"];
 pub(super) const TOPOLOGY_OPTIONS: [&str; 2] =
     ["prefer-closest-numa-nodes", "max-allowable-numa-nodes"];
+/// Options by the first Kubernetes that takes them without a feature gate (1.27 is OpenShift 4.14).
+pub(super) const OPTIONS_SINCE: [(&str, (u32, u32)); 5] = [
+    ("prefer-closest-numa-nodes", (1, 28)),
+    ("max-allowable-numa-nodes", (1, 31)),
+    ("distribute-cpus-across-numa", (1, 33)),
+    ("strict-cpu-reservation", (1, 33)),
+    ("prefer-align-cpus-by-uncorecache", (1, 34)),
+];
 pub(super) const SIGNALS: [&str; 8] = [
     "memory.available",
     "nodefs.available",

@@ -98,12 +98,28 @@ pub(in crate::validate) fn check_together(
             "set that, or remove it",
         ));
     }
+    let percentage = valid
+        .kubelet_overrides
+        .get("evictionHard")
+        .and_then(|thresholds| thresholds.get("memory.available")?.as_str())
+        .filter(|threshold| threshold.ends_with('%'));
+    if let Some(percentage) = percentage
+        && text("memoryManagerPolicy") == Some("Static")
+        && valid.hardware.memory_kib.is_none()
+    {
+        problems.push(Problem::warning(
+            field("evictionHard.memory.available"),
+            percentage,
+            "the memory manager wants an amount, and of what this is a percentage isn't known: 100Mi is written",
+            "write an amount, as in 500Mi",
+        ));
+    }
     check_soft_eviction(&whole, problems);
     check_memory_sum(&whole, problems);
 }
 
 /// What the kubelet is told, as it is rendered.
-fn rendered(valid: &ValidProfile) -> Map<String, Value> {
+pub(super) fn rendered(valid: &ValidProfile) -> Map<String, Value> {
     let fields = crate::render::kubelet_config::kubelet_config(valid)
         .and_then(|object| object.spec.kubelet_config);
     fields
@@ -139,9 +155,11 @@ fn check_against_ours(
         _ => return,
     };
     let old = ours.get(key).unwrap_or(&Value::Null);
-    if old != value {
+    let field = format!("{FIELD}.{key}");
+    let told = problems.0.iter().any(|problem| problem.field == field);
+    if old != value && !told {
         problems.push(Problem::error(
-            format!("{FIELD}.{key}"),
+            field,
             values::shown(value),
             format!("contradicts {owner}, which makes it {}", values::shown(old)),
             format!("remove it, or change {owner}"),

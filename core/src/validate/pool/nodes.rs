@@ -6,14 +6,14 @@ use kube::ResourceExt;
 
 use crate::api::realtime_profile::KernelPageSize;
 use crate::cluster::Cluster;
-use crate::facts::{Architecture, NodeFacts};
+use crate::facts::{Architecture, CpuVendor, NodeFacts, facts_among};
 use crate::openshift::MachineConfigPool;
-use crate::pools::{Membership, membership};
+use crate::pools::{Membership, WORKER_POOL, is_custom, membership};
 use crate::problem::{Problem, Problems};
-use crate::render::kernel_arguments::computed;
+use crate::render::kernel_arguments::{computed, key};
 use crate::selector::matches_or_nothing;
-use crate::validate::ValidProfile;
 use crate::validate::valid_profile::{Hardware, ValidPool};
+use crate::validate::{Known, ValidProfile};
 
 /// Nodes that two custom pools select, one of them this; and a pool that none of the known nodes belongs to.
 pub(in crate::validate) fn check_membership(
@@ -62,6 +62,111 @@ pub(in crate::validate) fn check_membership(
             format!("label nodes: oc label node NAME {}", labels.join(" ")),
         ));
     }
+}
+
+/// Who may join a pool of our own that has no nodes yet: the workers that no custom pool has.
+pub(in crate::validate) fn candidates(
+    pool: &ValidPool,
+    pools: &[MachineConfigPool],
+    facts: &[NodeFacts],
+    cluster: &Cluster,
+) -> Vec<NodeFacts> {
+    if facts.is_empty() && is_custom(&pool.name) {
+        facts_among(WORKER_POOL, pools, cluster)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether the kernel arguments will stay the same once more is known about the processors: each change is a reboot.
+/// Where no node at all is known nobody can be asked, and nothing is said.
+pub(in crate::validate) fn check_told(
+    valid: &ValidProfile,
+    known: &Known,
+    problems: &mut Problems,
+) {
+    let telling = known.telling();
+    let hardware = &valid.hardware;
+    if telling.is_empty() || hardware.architecture != Architecture::Amd64 {
+        return;
+    }
+    let vendors = values(telling, |node| node.cpu_vendor.clone());
+    let models = values(telling, family_model);
+    // Nodes of the pool that differ are a problem of their own.
+    if !known.nodes.is_empty() && (vendors.len() > 1 || models.len() > 1) {
+        return;
+    }
+    // One of the last generation that differs, and one that isn't known.
+    let intel = [Some((6, 0x55)), None];
+    let possible: Vec<(Option<CpuVendor>, Option<(u32, u32)>)> =
+        match (&hardware.cpu_vendor, hardware.cpu_family_model) {
+            (None, _) => intel
+                .into_iter()
+                .map(|model| (Some(CpuVendor::Intel), model))
+                .chain([(Some(CpuVendor::Amd), None), (None, None)])
+                .collect(),
+            (Some(CpuVendor::Intel), None) => intel
+                .into_iter()
+                .map(|model| (Some(CpuVendor::Intel), model))
+                .collect(),
+            (Some(_), _) => return,
+        };
+    let lines: Vec<Vec<String>> = possible
+        .into_iter()
+        .map(|(vendor, model)| {
+            let mut other = valid.clone();
+            other.hardware.cpu_vendor = vendor;
+            other.hardware.cpu_family_model = model;
+            computed(&other)
+        })
+        .collect();
+    let open: BTreeSet<String> = lines
+        .iter()
+        .flatten()
+        .filter(|argument| lines.iter().any(|line| !line.contains(argument)))
+        .map(|argument| key(argument))
+        .collect();
+    if open.is_empty() {
+        return;
+    }
+    let nodes: Vec<String> = telling.iter().map(|node| node.name.clone()).collect();
+    let what = if hardware.cpu_vendor.is_some() {
+        "model"
+    } else {
+        "vendor"
+    };
+    let (who, then) = if known.nodes.is_empty() {
+        let nodes = super::super::names(&nodes);
+        (
+            format!("the workers that may join the pool, {nodes}, "),
+            "a node that joins would reboot twice",
+        )
+    } else {
+        (
+            format!("{} ", super::super::names(&nodes)),
+            "each node would reboot once more when it is",
+        )
+    };
+    let (state, remedy) = if vendors.len() > 1 || models.len() > 1 {
+        (
+            "isn't the same",
+            "put the first nodes into the pool before the profile is applied: theirs then counts",
+        )
+    } else {
+        (
+            "isn't known",
+            "first let Node Feature Discovery label the nodes, or do it: oc label node NAME feature.node.kubernetes.io/cpu-model.vendor_id=Intel (or AMD), for Intel also cpu-model.family and cpu-model.id as lscpu shows them",
+        )
+    };
+    problems.push(Problem::warning(
+        format!("MachineConfigPool/{}", valid.pool.name),
+        "",
+        format!(
+            "the processor {what} of {who}{state}, on which kernel arguments depend ({}): {then}",
+            open.into_iter().collect::<Vec<_>>().join(", ")
+        ),
+        remedy,
+    ));
 }
 
 /// What the nodes have in common: what all that know it agree on.

@@ -149,3 +149,28 @@ fn the_command_line_has_an_end() {
         "703 from other MachineConfigs",
     );
 }
+
+/// The mode follows from the processor: a profile must not become invalid when that is known one day.
+#[test]
+fn an_own_choice_of_the_frequency_driver_stands() {
+    let spec = |power: &str| {
+        format!(
+            "kernel: {{additionalArguments: [intel_pstate=passive]}}\ncpu: {{reserved: '0-1,8-9', isolated: '2-7,10-15', power: {power}}}"
+        )
+    };
+    let field = "spec.kernel.additionalArguments[0]";
+    let known = cluster(HARDWARE);
+    passes(&spec("LowLatency"), &nothing_known());
+    warns(
+        &spec("LowLatency"),
+        &known,
+        field,
+        "replaces intel_pstate=active",
+    );
+    let valid = check(&spec("LowLatency"), &known).profile.unwrap();
+    let arguments = crate::render::kernel_arguments(&valid);
+    assert!(arguments.contains(&"intel_pstate=passive".to_owned()));
+    assert!(!arguments.contains(&"intel_pstate=active".to_owned()));
+    let active = spec("PerPod").replace("passive", "active");
+    refuses(&active, &known, field, "contradicts spec.cpu.power");
+}

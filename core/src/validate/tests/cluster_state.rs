@@ -204,7 +204,7 @@ fn nodes_that_differ() {
         "8 of 16 CPUs are in none of the sets, 8-15 as it seems (on n2)",
     );
     let many: String = (1..=50)
-        .map(|index| labelled(&format!("n{index}"), ""))
+        .map(|index| vendor(&format!("n{index}"), "AMD"))
         .collect();
     let validated = check("cpu: {reserved: 0-1, isolated: 2-9}", &with(&many));
     assert_eq!(validated.problems.0.len(), 1, "{}", validated.problems);
@@ -212,6 +212,65 @@ fn nodes_that_differ() {
         validated.problems.to_string().contains("and 47 more"),
         "{}",
         validated.problems
+    );
+}
+
+/// What isn't known yet would change the arguments later, and cost a reboot: that is told where it matters.
+#[test]
+fn processors_that_are_not_known() {
+    let cpus = "cpu: {reserved: 0-1, isolated: 2-7}";
+    let field = "MachineConfigPool/edge-rt";
+    let model = "feature.node.kubernetes.io/cpu-model";
+    let in_pool = |labels: &str| with(&node("n1", "worker edge-rt", labels));
+    warns(
+        cpus,
+        &in_pool("kubernetes.io/arch: amd64"),
+        field,
+        "the processor vendor of n1 isn't known, on which kernel arguments depend (amd_pstate, intel_iommu, intel_pstate): each node would reboot once more",
+    );
+    warns(
+        cpus,
+        &in_pool(&format!("{model}.vendor_id: Intel")),
+        field,
+        "the processor model of n1 isn't known, on which kernel arguments depend (intel_pstate)",
+    );
+    for labels in [
+        "kubernetes.io/arch: arm64".to_owned(),
+        format!("{model}.vendor_id: AMD"),
+        format!("{model}.vendor_id: HygonGenuine"),
+        format!("{model}.vendor_id: Intel, {model}.family: '6', {model}.id: '106'"),
+    ] {
+        passes(cpus, &in_pool(&labels));
+    }
+    // Nothing depends on it, or nobody is known.
+    passes("{}", &in_pool("kubernetes.io/arch: amd64"));
+    passes(
+        "cpu: {reserved: 0-1, isolated: 2-7, power: PerPod}",
+        &in_pool(&format!("{model}.vendor_id: Intel")),
+    );
+    passes(cpus, &nothing_known());
+}
+
+/// A node that joins is sent what is there at that moment: only when that is right already it boots once.
+#[test]
+fn before_a_node_joins_the_workers_tell_the_hardware() {
+    let cpus = "cpu: {reserved: 0-1, isolated: 2-7}";
+    let model = "feature.node.kubernetes.io/cpu-model";
+    let intel = format!("{model}.vendor_id: Intel, {model}.family: '6', {model}.id: '85'");
+    let amd = format!("{model}.vendor_id: AMD");
+    let arguments = |nodes: &str| {
+        let validated = check(cpus, &with(nodes));
+        crate::render::kernel_arguments(&validated.profile.unwrap())
+    };
+    let workers = node("n1", "worker", &intel) + &node("m1", "master", &amd);
+    let joined = node("n1", "worker edge-rt", &intel) + &node("m1", "master", &amd);
+    assert_eq!(arguments(&workers), arguments(&joined));
+    assert!(arguments(&workers).contains(&"intel_pstate=disable".to_owned()));
+    warns(
+        cpus,
+        &with(&(node("n1", "worker", &intel) + &node("n2", "worker", &amd))),
+        "MachineConfigPool/edge-rt",
+        "the processor vendor of the workers that may join the pool, n1, n2, isn't the same",
     );
 }
 

@@ -304,3 +304,76 @@ fn kubelet_reservations_and_overrides() {
     );
     passes(&with("evictionHard: {memory.available: 7%}", cpus), &none);
 }
+
+#[test]
+fn options_that_older_kubelets_do_not_take() {
+    let of = |version: &str| {
+        cluster(&format!(
+            "kind: Node\nmetadata: {{name: n1, labels: {{node-role.kubernetes.io/edge-rt: ''}}}}\nstatus: {{nodeInfo: {{kubeletVersion: {version}, architecture: amd64, bootID: '', containerRuntimeVersion: '', kernelVersion: '', kubeProxyVersion: '', machineID: '', operatingSystem: '', osImage: '', systemUUID: ''}}}}"
+        ))
+    };
+    let spec = "kubelet: {overrides: {cpuManagerPolicy: static, cpuManagerPolicyOptions: {strict-cpu-reservation: 'true', full-pcpus-only: 'true'}}}";
+    refuses(
+        spec,
+        &of("v1.30.4+b1d4f9e"),
+        "spec.kubelet.overrides.cpuManagerPolicyOptions.strict-cpu-reservation",
+        "needs Kubernetes 1.33: the kubelet would not start on n1",
+    );
+    passes(spec, &of("v1.33.0+aaa"));
+    passes(spec, &nothing_known());
+}
+
+#[test]
+fn a_null_sets_nothing() {
+    let spec = "kubelet: {overrides: {maxPods: null, podPidsLimit: 8192}}";
+    warns(
+        spec,
+        &nothing_known(),
+        "spec.kubelet.overrides.maxPods",
+        "sets nothing",
+    );
+    let valid = check(spec, &nothing_known()).profile.unwrap();
+    assert!(!valid.kubelet_overrides.contains_key("maxPods"));
+}
+
+/// OpenShift fills in 1Gi for the system behind the kubelet's configuration: the sum would then be wrong.
+#[test]
+fn a_memory_manager_by_override_has_its_reservations_written_out() {
+    let valid = passes(
+        "kubelet: {overrides: {memoryManagerPolicy: Static}}",
+        &nothing_known(),
+    );
+    let rendered = crate::render::render(&valid).kubelet_config.unwrap();
+    let fields = rendered.spec.kubelet_config.unwrap();
+    assert_eq!(fields["systemReserved"]["memory"], "500Mi");
+    assert_eq!(fields["reservedMemory"][0]["limits"]["memory"], "1100Mi");
+}
+
+#[test]
+fn one_fault_is_told_once() {
+    for (spec, field) in [
+        (
+            "cpu: {reserved: 0-1, isolated: 2-7}\nkubelet: {overrides: {cpuManagerPolicy: nonsense}}",
+            "spec.kubelet.overrides.cpuManagerPolicy",
+        ),
+        (
+            "tuned: {sections: {main: {include: other}}}",
+            "spec.tuned.sections.main.include",
+        ),
+    ] {
+        let validated = check(spec, &nothing_known());
+        let told = validated.problems.0.iter();
+        assert_eq!(
+            told.filter(|problem| problem.field == field).count(),
+            1,
+            "{}",
+            validated.problems
+        );
+    }
+    refuses(
+        "tuned: {sysctl: {vm.swappiness: ''}}",
+        &nothing_known(),
+        "spec.tuned.sysctl.vm.swappiness",
+        "has no value",
+    );
+}

@@ -222,3 +222,64 @@ fn huge_pages_and_page_size() {
         &none,
     );
 }
+
+/// Each part alone may fit.
+#[test]
+fn something_must_be_left_for_pods() {
+    let counted = cluster(COUNTED);
+    refuses(
+        "kubelet: {systemReserved: {memory: 40Gi}, kubeReserved: {memory: 30Gi}}",
+        &counted,
+        "spec.kubelet",
+        "as much as n1 has (65536 MiB)",
+    );
+    refuses(
+        "kubelet: {systemReserved: {cpu: '10'}, kubeReserved: {cpu: '6'}}",
+        &counted,
+        "spec.kubelet",
+        "as much CPU as n1 has (16000m)",
+    );
+    // With reserved CPUs the kubelet counts these.
+    passes(
+        "cpu: {reserved: 0-1, isolated: 2-15}\nkubelet: {systemReserved: {cpu: '10'}, kubeReserved: {cpu: '6'}}",
+        &counted,
+    );
+    // 63 GiB of 64, and 1 GiB is kept for the system.
+    let pages =
+        |count: u32| format!("memory: {{hugepages: {{pages: [{{size: 1G, count: {count}}}]}}}}");
+    refuses(
+        &pages(63),
+        &counted,
+        "spec.memory.hugepages.pages",
+        "nothing would be left for pods",
+    );
+    passes(&pages(60), &counted);
+    let known = cluster(HARDWARE);
+    for cluster in [&counted, &known] {
+        refuses(
+            "cpu: {reserved: 0-15}",
+            cluster,
+            "spec.cpu.reserved",
+            "takes every CPU",
+        );
+        passes("cpu: {reserved: '0-1,8-9'}", cluster);
+    }
+}
+
+#[test]
+fn a_percentage_is_of_the_memory_that_the_kubelet_counts() {
+    let valid = passes(
+        "numa: {topologyPolicy: Restricted}\nkubelet: {overrides: {evictionHard: {memory.available: 5%}}}",
+        &cluster(COUNTED),
+    );
+    let rendered = crate::render::render(&valid).kubelet_config.unwrap();
+    let fields = rendered.spec.kubelet_config.unwrap();
+    assert_eq!(fields["evictionHard"]["memory.available"], "3276Mi");
+    assert_eq!(fields["reservedMemory"][0]["limits"]["memory"], "4276Mi");
+    warns(
+        "numa: {topologyPolicy: Restricted}\nkubelet: {overrides: {evictionHard: {memory.available: 5%}}}",
+        &nothing_known(),
+        "spec.kubelet.overrides.evictionHard.memory.available",
+        "100Mi is written",
+    );
+}
