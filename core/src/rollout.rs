@@ -197,7 +197,11 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
         if reboots {
             steps.push(hold(pool, pause));
         }
-        if !difference::holds(&to_value(pool), &applied_pool(wanted_pool)) {
+        // What isn't wanted any more, an apply alone doesn't take away from a pool that was created in another way.
+        let more = valid.pool.ours
+            && wanted_pool.spec.max_unavailable.is_none()
+            && pool.spec.max_unavailable.is_some();
+        if more || !difference::holds(&to_value(pool), &applied_pool(wanted_pool)) {
             steps.push(Step::ApplyPool);
             landed = false;
         }

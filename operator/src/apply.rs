@@ -215,14 +215,41 @@ async fn pool(
                 .await?;
         }
         Step::ReleasePool { pool } => release(writer, &pools, pool).await?,
-        Step::ApplyPool => {
-            writer
-                .apply(&pools, None, &objects.pool, names::FIELD_MANAGER)
-                .await?;
-        }
+        Step::ApplyPool => apply_pool(writer, &pools, &objects.pool).await?,
         _ => {}
     }
     Ok(())
+}
+
+/// Applies a pool. One of ours was created under another field manager, so that an apply alone would leave behind what
+/// the profile names no more.
+async fn apply_pool(
+    writer: &Writer,
+    pools: &ApiResource,
+    wanted: &Value,
+) -> Result<(), WriteError> {
+    let live = writer
+        .apply(pools, None, wanted, names::FIELD_MANAGER)
+        .await?;
+    let field = "/spec/maxUnavailable";
+    let ours = names::ANNOTATION_CREATED_BY.replace('/', "~1");
+    let ours = format!("/metadata/annotations/{ours}");
+    let left_behind = live
+        .data
+        .pointer(field)
+        .is_some_and(|value| !value.is_null())
+        && wanted.pointer(field).is_none();
+    if wanted.pointer(&ours).is_none() || !left_behind {
+        return Ok(());
+    }
+    let patch = json!({
+        "metadata": {"resourceVersion": live.resource_version()},
+        "spec": {"maxUnavailable": null}
+    });
+    writer
+        .merge(pools, None, &live.name_any(), &patch, names::FIELD_MANAGER)
+        .await
+        .map(drop)
 }
 
 /// The steps on a node's RealtimeNode.
