@@ -11,7 +11,9 @@ pub mod landed;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-pub use landed::{Overridden, missing_from_target, not_landed, overridden, remnants};
+pub use landed::{
+    Overridden, missing_from_generated, missing_from_target, not_landed, overridden, remnants,
+};
 
 use crate::names::LABEL_MACHINE_CONFIG_ROLE;
 use crate::openshift::{MachineConfig, MachineConfigPool, MachineConfigSpec};

@@ -119,7 +119,7 @@ fn while_invalid(observed: &Observed<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for pool in ours_paused(observed) {
         if landing::live_has_landed(observed, pool) {
-            steps.push(unpause(pool));
+            steps.extend(unpause(observed, pool));
         }
     }
     steps.push(Step::Wait(Wait::Invalid));
@@ -241,7 +241,7 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
     if let Some(pool) = pool.filter(|_| wanted_pool.is_some()) {
         match pause {
             Pause::Ours | Pause::Stale if landed && !steps.iter().any(changes_pool) => {
-                steps.push(unpause(pool));
+                steps.extend(unpause(observed, pool));
             }
             Pause::Others => steps.push(Step::Wait(Wait::AdminUnpause(pool.name_any()))),
             Pause::No | Pause::Ours | Pause::Stale => {}

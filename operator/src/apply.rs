@@ -93,6 +93,13 @@ async fn one(
 ) -> Result<(), WriteError> {
     match step {
         Step::Wait(_) => Ok(()),
+        Step::ConfirmUnchanged {
+            machine_config,
+            resource_version,
+        } => {
+            let kind = resource::<MachineConfig>();
+            unchanged(writer, &kind, machine_config, resource_version).await
+        }
         Step::EnsureFinalizer => finalizer(writer, &observation.profile, true).await,
         Step::ReleaseFinalizer => finalizer(writer, &observation.profile, false).await,
         Step::CreatePoolPaused
@@ -177,14 +184,7 @@ async fn pool(
             pool,
             resource_version,
         } => {
-            let now = writer.read(&pools, pool).await?;
-            if now.and_then(|pool| pool.resource_version()).as_ref() != Some(resource_version) {
-                return Err(WriteError::Changed {
-                    verb: "confirm",
-                    kind: pools.kind,
-                    name: pool.clone(),
-                });
-            }
+            unchanged(writer, &pools, pool, resource_version).await?;
         }
         Step::EmptyPool {
             pool,
@@ -250,6 +250,24 @@ async fn apply_pool(
         .merge(pools, None, &live.name_any(), &patch, names::FIELD_MANAGER)
         .await
         .map(drop)
+}
+
+/// Whether an object is still at the version on which the decision stands: asked past every cache.
+async fn unchanged(
+    writer: &Writer,
+    kind: &ApiResource,
+    name: &str,
+    resource_version: &str,
+) -> Result<(), WriteError> {
+    let now = writer.read(kind, name).await?;
+    if now.and_then(|object| object.resource_version()).as_deref() == Some(resource_version) {
+        return Ok(());
+    }
+    Err(WriteError::Changed {
+        verb: "confirm",
+        kind: kind.kind.clone(),
+        name: name.to_owned(),
+    })
 }
 
 /// The steps on a node's RealtimeNode.

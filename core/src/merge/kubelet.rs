@@ -150,6 +150,54 @@ pub fn landing(user: &Value) -> Landing {
     landing
 }
 
+/// The keys of `spec.kubeletConfig` that land in kubelet.conf in every release, whatever else is there: texts, numbers,
+/// lengths of time, and lists and maps of texts.
+///
+/// The rest is not foretold, as waiting for it might never end: zero values replace nothing (a duration of `0s` too),
+/// nested structures are decoded, rewritten and merged field by field, and what `reservedSystemCPUs` does to its
+/// neighbours differs between releases.
+pub fn certain(user: &Value) -> Map<String, Value> {
+    let texts = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    let reserved_cpus = user.get("reservedSystemCPUs").is_some_and(texts);
+    let mut certain = Map::new();
+    for (field, value) in user.as_object().into_iter().flatten() {
+        let moved = reserved_cpus
+            && matches!(
+                field.as_str(),
+                "systemReservedCgroup" | "enforceNodeAllocatable"
+            );
+        let sure = match (kind_of(field), value) {
+            _ if moved => None,
+            (Some(Kind::Bool), Value::Bool(true)) => Some(value.clone()),
+            (Some(Kind::Int(_)), Value::Number(_)) if !is_zero(value) => Some(value.clone()),
+            (Some(Kind::Text), _) if texts(value) => Some(value.clone()),
+            (Some(Kind::Duration), Value::String(text)) => seconds(text)
+                .filter(|seconds| *seconds > 0.0)
+                .map(|_| value.clone()),
+            (Some(Kind::TextList), Value::Array(list)) if list.iter().all(texts) => {
+                (!list.is_empty()).then(|| value.clone())
+            }
+            (Some(Kind::TextMap), Value::Object(map)) => {
+                let elsewhere = |key: &String| {
+                    field == "systemReserved"
+                        && NODE_SIZING_VARIABLES.iter().any(|(name, ..)| name == key)
+                };
+                let map: Map<String, Value> = map
+                    .iter()
+                    .filter(|(key, value)| texts(value) && !elsewhere(key))
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect();
+                (!map.is_empty()).then_some(Value::Object(map))
+            }
+            _ => None,
+        };
+        if let Some(sure) = sure {
+            certain.insert(field.clone(), sure);
+        }
+    }
+    certain
+}
+
 fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null => true,

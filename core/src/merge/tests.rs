@@ -142,7 +142,7 @@ fn a_removal_that_isnt_rendered_shows_as_a_remnant() {
         "50-e",
         "edge",
         json!({"kernelType": "realtime", "kernelArguments": ["a=1", "b=2"],
-        "config": file("/etc/a", "data:,a")}),
+        "config": file("/etc/realtime-a", "data:,a")}),
     );
     let target = rendered(&[&base, &ours]);
     let edited = config("50-e", "edge", json!({"kernelArguments": ["b=2"]}));
@@ -153,7 +153,7 @@ fn a_removal_that_isnt_rendered_shows_as_a_remnant() {
         [
             "kernelType realtime is still in the target",
             "kernel arguments (a=1) are still in the target",
-            "file /etc/a is still in the target",
+            "file /etc/realtime-a is still in the target",
         ]
     );
 }
@@ -237,4 +237,123 @@ fn a_later_source_that_replaces_ours_is_named_and_not_waited_for() {
         3
     );
     assert!(not_landed(&rendered(&all), &ours, None, &names, &found).is_empty());
+}
+
+#[test]
+fn what_a_conversion_does_to_foreign_configs_is_no_remnant() {
+    let old = config(
+        "60-old",
+        "worker",
+        json!({"config": {"ignition": {"version": "2.2.0", "config": {}},
+            "storage": {"files": [{"filesystem": "root", "path": "/etc//realtime.d/", "contents": {"source": ""}}]}}}),
+    );
+    let arguments = config(
+        "61-arguments",
+        "worker",
+        json!({"config": {"ignition": {"version": "3.4.0"}, "kernelArguments": {"shouldExist": ["x=1"]}}}),
+    );
+    let target: MachineConfig = config(
+        "rendered",
+        "none",
+        json!({"kernelArguments": ["x=1"], "config": {"ignition": {"version": "3.5.0"}, "storage": {"files": [
+            {"path": "/etc/realtime.d", "overwrite": true, "contents": {}},
+            {"path": "/etc/made-by-the-render", "contents": {"source": "data:,"}}]},
+            "systemd": {"units": [{"name": "theirs.service"}]}}}),
+    );
+    assert_eq!(remnants(&target, &[&old, &arguments]), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_or_a_link_in_place_of_our_file_is_not_waited_for() {
+    let ours = config("50-e", "edge", json!({"config": file("/etc/a", "data:,a")}));
+    for list in ["links", "directories"] {
+        let theirs = config(
+            "60-x",
+            "edge",
+            json!({"config": {"ignition": {"version": "3.2.0"}, "storage": {list: [{"path": "/etc/a", "target": "/b"}]}}}),
+        );
+        let all = [&ours, &theirs];
+        let found = overridden(&all, "50-e");
+        assert_eq!(found.len(), 1, "{list}");
+        let names = ["50-e".to_owned(), "60-x".to_owned()];
+        assert!(not_landed(&rendered(&all), &ours, None, &names, &found).is_empty());
+    }
+}
+
+#[test]
+fn what_releases_do_differently_with_a_kubelet_config_is_not_waited_for() {
+    let asked = |kubelet: Value| {
+        KubeletConfig::new(
+            "ours",
+            KubeletConfigSpec {
+                kubelet_config: Some(kubelet),
+                ..KubeletConfigSpec::default()
+            },
+        )
+    };
+    let generated = |conf: &str| {
+        let url = format!("data:,{}", conf.replace('%', "%25").replace('\n', "%0A"));
+        config(
+            "99-edge-generated-kubelet",
+            "edge",
+            json!({"config": file(kubelet::KUBELET_CONF, &url)}),
+        )
+    };
+    for (wanted, conf) in [
+        // Older releases leave enforceNodeAllocatable alone.
+        (
+            json!({"reservedSystemCPUs": "0-1"}),
+            "reservedSystemCPUs: 0-1\n",
+        ),
+        // Zero values replace nothing, a duration's neither.
+        (
+            json!({"streamingConnectionIdleTimeout": "0s", "maxPods": 0, "cpuCFSQuota": false}),
+            "streamingConnectionIdleTimeout: 5m0s\nmaxPods: 250\n",
+        ),
+        // Nested structures lose zero values and unknown keys.
+        (
+            json!({"authentication": {"anonymous": {"enabled": false}, "odd": 1}}),
+            "authentication: {anonymous: {enabled: true}}\n",
+        ),
+        // Before there was a file for it, systemReserved stayed with the rest.
+        (
+            json!({"systemReserved": {"cpu": "1000m"}}),
+            "systemReserved: {cpu: '1'}\n",
+        ),
+    ] {
+        let missing = missing_from_generated(&generated(conf), &asked(wanted.clone()));
+        assert!(missing.is_empty(), "{wanted}: {missing:?}");
+    }
+    let missing =
+        missing_from_generated(&generated("maxPods: 250\n"), &asked(json!({"maxPods": 20})));
+    assert_eq!(missing.len(), 1, "{missing:?}");
+}
+
+/// Files and units by whose names remnants are looked for: all that any golden story writes.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test reads the golden stories")]
+fn every_file_and_unit_of_the_golden_stories_is_known_as_ours() {
+    let stories = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/render");
+    let mut seen = 0;
+    for story in std::fs::read_dir(stories).unwrap() {
+        let expected = story.unwrap().path().join("expected");
+        let objects = std::fs::read_dir(expected).into_iter().flatten();
+        for path in objects.map(|object| object.unwrap().path()) {
+            let name = path.file_name().unwrap().to_string_lossy();
+            if name != "machineconfig.yaml" {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let object: Value = serde_yaml::from_str(&text).unwrap();
+            let config = &object["spec"]["config"];
+            let names = ignition::entries(config, "files")
+                .map(|file| &file["path"])
+                .chain(ignition::units(config).map(|unit| &unit["name"]));
+            for name in names {
+                seen += 1;
+                assert!(landed::may_be_ours(name.as_str().unwrap()), "{name}");
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
 }

@@ -1,12 +1,14 @@
 //! How each live object differs from what was rendered, and the step that follows. Knows nothing of pauses but when
 //! what it prunes needs one.
 
+use kube::ResourceExt;
 use serde_json::Value;
 
+use super::acceptance::{Acceptance, acceptance};
 use super::pause::hold;
 use super::{Kind, Live, Pause, Step, Wait, difference, to_value};
 use crate::names;
-use crate::openshift::MachineConfigPool;
+use crate::openshift::{KubeletConfig, MachineConfigPool};
 use crate::validate::ValidProfile;
 
 /// How a live object differs from what was rendered.
@@ -14,6 +16,8 @@ use crate::validate::ValidProfile;
 pub(super) enum Change {
     None,
     Apply,
+    /// To be applied when the Machine Config Operator is done with what is there.
+    Later,
     /// It is there, and not wanted; or it must go before its successor comes.
     Delete,
     /// It is being deleted; nothing can be written.
@@ -40,6 +44,7 @@ pub(super) fn simple(change: Change, apply: Step, kind: Kind, profile: &str) -> 
     match change {
         Change::None => None,
         Change::Apply => Some(apply),
+        Change::Later => Some(Step::Wait(Wait::KubeletConfig(None))),
         Change::Delete => Some(Step::Delete { kind, name }),
         Change::Going => Some(Step::Wait(Wait::Gone(kind, name))),
     }
@@ -82,9 +87,31 @@ pub(super) fn kubelet_change(live: &Live, wanted: Option<&Value>) -> Change {
         {
             Change::Delete
         }
+        (Some(there), Some(wanted))
+            if is_being_looked_at(there) && there.get("spec") != wanted.get("spec") =>
+        {
+            match change(Some(there), Some(wanted)) {
+                Change::Apply => Change::Later,
+                other => other,
+            }
+        }
         (there, wanted) => change(there.as_ref(), wanted),
     }
 }
+
+/// Whether the Machine Config Operator has begun with this generation and not ended. It notes the generation that is
+/// there when it ends as the one that it has seen: an edit in between would never be looked at.
+fn is_being_looked_at(live: &Value) -> bool {
+    let Ok(config) = serde_json::from_value::<KubeletConfig>(live.clone()) else {
+        return false;
+    };
+    // Where nobody ever looked, there may be nobody.
+    let begun = config.status.is_some() || config.annotations().contains_key(NAME_SUFFIX);
+    begun && acceptance(&config) == Acceptance::Pending
+}
+
+/// The first thing that the Machine Config Operator writes on a KubeletConfig.
+const NAME_SUFFIX: &str = "machineconfiguration.openshift.io/mc-name-suffix";
 
 /// KubeletConfig, then MachineConfig.
 pub(super) fn write(kubelet: Change, machine: Change, valid: &ValidProfile) -> Vec<Step> {

@@ -22,6 +22,10 @@ pub fn contains(live: &Value, wanted: &Value) -> bool {
                     .zip(wanted)
                     .all(|(live, wanted)| contains(live, wanted))
         }
+        // Another spelling of the same number is what an API server may store.
+        (Value::Number(live), Value::Number(wanted)) => {
+            live == wanted || live.as_f64() == wanted.as_f64()
+        }
         _ => live == wanted,
     }
 }

@@ -2,9 +2,9 @@
 
 use kube::ResourceExt;
 
-use super::Step;
-use crate::names;
+use super::{Observed, Step, landing};
 use crate::openshift::MachineConfigPool;
+use crate::{merge, names};
 
 /// Who paused a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +50,22 @@ pub(super) fn hold(pool: &MachineConfigPool, pause: Pause) -> Step {
     }
 }
 
-pub(super) fn unpause(pool: &MachineConfigPool) -> Step {
-    Step::Unpause {
+/// The end of our pause, after a last look at what was generated from our KubeletConfig.
+pub(super) fn unpause(observed: &Observed<'_>, pool: &MachineConfigPool) -> Vec<Step> {
+    let kubelet_config = names::object_name(&observed.profile.name_any());
+    let mut steps: Vec<Step> = merge::sources(pool, &observed.cluster.machine_configs)
+        .into_iter()
+        .filter(|source| landing::owner_of(source) == Some(&kubelet_config))
+        .filter_map(|source| {
+            Some(Step::ConfirmUnchanged {
+                machine_config: source.name_any(),
+                resource_version: source.resource_version()?,
+            })
+        })
+        .collect();
+    steps.push(Step::Unpause {
         pool: pool.name_any(),
         resource_version: pool.resource_version().unwrap_or_default(),
-    }
+    });
+    steps
 }

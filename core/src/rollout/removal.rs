@@ -215,7 +215,10 @@ fn former_kept(
             match landing::without_ours(observed.cluster, pool) {
                 // The release comes first: after the unpause nothing would remember it. It changes the
                 // resourceVersion when there was a label, and then the unpause comes in the next round.
-                None => steps.extend([release, unpause(pool)]),
+                None => {
+                    steps.push(release);
+                    steps.extend(unpause(observed, pool));
+                }
                 Some(wait) => steps.push(Step::Wait(wait)),
             }
         }

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference, Time};
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
@@ -460,6 +460,13 @@ impl World {
             Step::ConfirmPaused {
                 resource_version, ..
             } => return self.pool_at(resource_version).is_some(),
+            Step::ConfirmUnchanged {
+                resource_version, ..
+            } => {
+                let there = self.generated.as_ref();
+                return there.and_then(ResourceExt::resource_version).as_ref()
+                    == Some(resource_version);
+            }
             Step::ApplyPool => {
                 let wanted = self.wanted.pool.clone().unwrap();
                 if let Some(pool) = &mut self.pool {
@@ -585,7 +592,21 @@ impl World {
             let base = Map::from_iter([("maxPods".to_owned(), json!(250))]);
             let conf = kubelet::apply(&base, &kubelet::landing(&asked).kubelet_conf);
             let text = Value::Object(conf).to_string();
-            self.generated = Some(source("99-rt-generated-kubelet", POOL, KUBELET_CONF, &text));
+            let mut generated = source("99-rt-generated-kubelet", POOL, KUBELET_CONF, &text);
+            generated.metadata.owner_references = Some(vec![OwnerReference {
+                kind: "KubeletConfig".into(),
+                name: names::object_name(PROFILE),
+                ..Default::default()
+            }]);
+            self.version += 1;
+            generated.metadata.resource_version = Some(self.version.to_string());
+            let same = self
+                .generated
+                .as_ref()
+                .is_some_and(|old| old.spec == generated.spec);
+            if !same {
+                self.generated = Some(generated);
+            }
         }
     }
 

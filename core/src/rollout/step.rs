@@ -49,6 +49,14 @@ pub enum Step {
         /// Its resourceVersion.
         resource_version: String,
     },
+    /// Read a MachineConfig past every cache, and go on only if it is still at this resourceVersion. What is watched
+    /// comes in no common order: a KubeletConfig may be seen accepted before what was generated from it is seen.
+    ConfirmUnchanged {
+        /// The MachineConfig.
+        machine_config: String,
+        /// Its resourceVersion.
+        resource_version: String,
+    },
     /// Server-side apply of the rendered pool: whole when ours, our label on an existing one. Never `spec.paused`.
     ApplyPool,
     /// Server-side apply.
@@ -118,7 +126,10 @@ pub enum Step {
 impl Step {
     /// Whether it writes to the API server.
     pub fn writes(&self) -> bool {
-        !matches!(self, Self::Wait(_) | Self::ConfirmPaused { .. })
+        !matches!(
+            self,
+            Self::Wait(_) | Self::ConfirmPaused { .. } | Self::ConfirmUnchanged { .. }
+        )
     }
 }
 
