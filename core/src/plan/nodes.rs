@@ -10,6 +10,7 @@ use super::pool::{self, ArgumentChanges, Pool};
 use crate::names::MCO_ANNOTATION_PREFIX;
 use crate::openshift::{MachineConfig, MachineConfigPool};
 use crate::pools::{Membership, membership};
+use crate::selector;
 
 /// What happens to one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,7 +55,8 @@ pub fn plan(wanted: &Wanted<'_>, pool: &Pool, changes: &[ObjectChange]) -> Vec<N
             } else if leaving {
                 Some(leaving_node(node, after.as_deref()))
             } else {
-                None
+                let theirs = after.and_then(|after| pool::find(&pools_after, &after));
+                theirs.and_then(|theirs| inheriting_node(wanted, theirs, changes, node))
             }
         })
         .collect();
@@ -78,6 +80,36 @@ fn leaving_node(node: &Node, to: Option<&str>) -> NodePlan {
             None => "leaves the pool, and no other pool takes it".to_owned(),
         }],
     }
+}
+
+/// A node of another pool that takes in our MachineConfigs too, as every custom pool does with those of `worker`. That
+/// pool isn't ours to pause: what comes by a KubeletConfig may come later than the rest.
+fn inheriting_node(
+    wanted: &Wanted<'_>,
+    pool: &MachineConfigPool,
+    changes: &[ObjectChange],
+    node: &Node,
+) -> Option<NodePlan> {
+    let ours = wanted.rendered.machine_config.as_ref()?;
+    let selector = pool.spec.machine_config_selector.as_ref();
+    if !selector::matches_or_nothing(selector, ours.labels()) {
+        return None;
+    }
+    let mut reasons = changed_configuration(changes);
+    let reboots = u32::try_from(reasons.len()).unwrap_or(u32::MAX);
+    reasons.insert(
+        0,
+        format!(
+            "its pool {} takes in what is written for {}, and is not paused meanwhile",
+            pool.name_any(),
+            wanted.profile.pool.name
+        ),
+    );
+    (reboots > 0).then(|| NodePlan {
+        node: node.name_any(),
+        reboots,
+        reasons,
+    })
 }
 
 fn entering_node(
@@ -157,6 +189,14 @@ fn differences(
             .count();
         if files > 0 {
             found.push(format!("{files} files or units"));
+        }
+        let configs = pool::configs_after(wanted);
+        let gone = crate::merge::remnants(running, &crate::merge::sources(&pool.after, &configs))
+            .iter()
+            .filter(|what| what.starts_with("file ") || what.starts_with("unit "))
+            .count();
+        if gone > 0 {
+            found.push(format!("{gone} files or units go"));
         }
     }
     found

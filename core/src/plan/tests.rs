@@ -1,6 +1,7 @@
 //! The plan's decisions, one each.
 
 use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::*;
@@ -331,4 +332,109 @@ fn arguments_are_compared_as_multisets() {
     let list = |text: &str| -> Vec<String> { text.split('|').map(str::to_owned).collect() };
     let changes = pool::changes(&list("a b|c"), &list("b|c|c|d"));
     assert_eq!((changes.added, changes.removed), (list("c|d"), list("a")));
+}
+
+#[test]
+fn a_file_that_goes_is_a_reboot_too() {
+    let (given, mut cluster) = (profile(), cluster());
+    let rendered = render(&validate(&given, &cluster).profile.unwrap());
+    let mine = rendered.machine_config.clone().unwrap();
+    let worker = cluster.machine_configs[0].clone();
+    let mut merged = crate::merge::merge(&[&worker, &mine]).unwrap().into_spec();
+    let units = merged.config.as_mut().unwrap();
+    units["systemd"]["units"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "realtime-offline-cpus.service", "enabled": true, "contents": "x"}));
+    cluster
+        .machine_configs
+        .push(MachineConfig::new("rendered-press-a", merged));
+    let mut ours = pool("press", Some("rendered-press-a"));
+    ours.metadata.annotations =
+        Some([(names::ANNOTATION_CREATED_BY.to_owned(), "press".to_owned())].into());
+    cluster.pools.push(ours);
+    cluster.nodes = vec![node(
+        "anvil",
+        &["worker", "press"],
+        "rendered-press-a",
+        "rendered-press-a",
+        "Done",
+    )];
+    let live = applied(&given, &cluster);
+    let plan = planned(&given, &cluster, &live);
+    assert_eq!(
+        (plan.nodes[0].reboots, &plan.nodes[0].reasons[..]),
+        (1, &["1 files or units go".to_owned()][..])
+    );
+}
+
+#[test]
+fn nodes_of_pools_that_build_on_ours_are_told() {
+    let mut given = profile();
+    given.spec.pool = serde_json::from_value(json!({"name": "worker"})).unwrap();
+    let mut cluster = cluster();
+    let mut custom = pool("press", None);
+    custom.spec.machine_config_selector = serde_json::from_value(json!({"matchExpressions": [
+        {"key": names::LABEL_MACHINE_CONFIG_ROLE, "operator": "In", "values": ["worker", "press"]}]}))
+    .unwrap();
+    cluster.pools.push(custom);
+    let mut master = pool("master", None);
+    master.metadata.name = Some("master".to_owned());
+    cluster.pools.push(master);
+    let worker = |name: &str, roles: &[&str]| {
+        node(
+            name,
+            roles,
+            "rendered-worker-a",
+            "rendered-worker-a",
+            "Done",
+        )
+    };
+    cluster.nodes = vec![
+        worker("anvil", &["worker", "press"]),
+        worker("bench", &["worker"]),
+        worker("clamp", &["master"]),
+    ];
+    let plan = planned(&given, &cluster, &[]);
+    let told: Vec<(&str, u32)> = plan
+        .nodes
+        .iter()
+        .map(|node| (node.node.as_str(), node.reboots))
+        .collect();
+    assert_eq!(told, [("anvil", 2), ("bench", 1)]);
+}
+
+#[test]
+fn what_acts_without_a_reboot_is_no_reboot() {
+    let (given, cluster) = (profile(), cluster());
+    let live = applied(&given, &cluster);
+    let rendered = render(&validate(&given, &cluster).profile.unwrap());
+    let mut running = cluster.clone();
+    let worker = cluster.machine_configs[0].clone();
+    let mine = rendered.machine_config.unwrap();
+    running.machine_configs.push(MachineConfig::new(
+        "rendered-press-a",
+        crate::merge::merge(&[&worker, &mine]).unwrap().into_spec(),
+    ));
+    running.nodes[0]
+        .annotations_mut()
+        .extend(["currentConfig", "desiredConfig"].map(|name| {
+            (
+                format!("{}{name}", names::MCO_ANNOTATION_PREFIX),
+                "rendered-press-a".to_owned(),
+            )
+        }));
+    let mut ours = pool("press", Some("rendered-press-a"));
+    ours.metadata.annotations =
+        Some([(names::ANNOTATION_CREATED_BY.to_owned(), "press".to_owned())].into());
+    running.pools.push(ours);
+    let mut edited = live;
+    for object in &mut edited {
+        if object["kind"] == "Tuned" {
+            object["spec"]["profile"][0]["data"] = json!("edited by hand");
+        }
+    }
+    let plan = planned(&given, &running, &edited);
+    assert_eq!(plan.changes.len(), 1, "{:?}", plan.changes);
+    assert_eq!(plan.nodes[0].reboots, 0, "{:?}", plan.nodes);
 }
