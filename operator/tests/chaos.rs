@@ -88,7 +88,7 @@ async fn killed_a_hundred_times_each_change_still_reaches_each_node_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_api_server_that_is_away_for_a_while_changes_nothing_in_the_end() {
+async fn an_api_server_that_is_away_for_a_minute_changes_nothing_in_the_end() {
     let cluster = Cluster::start().await;
     cluster.operator("operator", &[]).await;
     cluster.join(NAME).await;
@@ -98,7 +98,8 @@ async fn an_api_server_that_is_away_for_a_while_changes_nothing_in_the_end() {
         .until_condition(NAME, "Progressing", "True", "RollingOut")
         .await;
     cluster.control_plane.stop_api_server().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    // A minute, as the issue asks; other tests run meanwhile.
+    tokio::time::sleep(Duration::from_mins(1)).await;
     cluster.control_plane.start_api_server().await.unwrap();
     cluster.until_available(NAME).await;
     assert_eq!(

@@ -9,18 +9,10 @@ mod support;
 
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use realtime_core::api::RealtimeProfile;
-use realtime_core::conditions::find;
 use realtime_core::names;
 use realtime_core::openshift::{KubeletConfig, MachineConfigPool};
 use serde_json::{Value, json};
-use support::{Cluster, NAME, profile};
-
-fn message(profile: &RealtimeProfile, type_: &str) -> String {
-    find(&profile.status.as_ref().unwrap().conditions, type_)
-        .unwrap()
-        .message
-        .clone()
-}
+use support::{Cluster, NAME, message, profile};
 
 #[allow(clippy::needless_pass_by_value, reason = "reads well with json!")]
 fn foreign(name: &str, kubelet: Value) -> KubeletConfig {

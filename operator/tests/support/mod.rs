@@ -467,6 +467,13 @@ pub fn annotation<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
         .map(String::as_str)
 }
 
+/// The message of a profile's condition.
+pub fn message(profile: &RealtimeProfile, type_: &str) -> String {
+    let conditions = &profile.status.as_ref().unwrap().conditions;
+    let found = realtime_core::conditions::find(conditions, type_);
+    found.unwrap().message.clone()
+}
+
 pub fn has_condition(profile: &RealtimeProfile, type_: &str, status: &str, reason: &str) -> bool {
     profile.status.as_ref().is_some_and(|now| {
         now.observed_generation == profile.metadata.generation
