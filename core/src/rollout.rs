@@ -237,15 +237,23 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
     steps.extend(nodes::steps(observed, Some((&valid.pool.name, node_spec))));
     steps.extend(prune(live, pool, pause));
 
-    // The end of our pause, or the admin's that we wait for.
     if let Some(pool) = pool.filter(|_| wanted_pool.is_some()) {
-        match pause {
-            Pause::Ours | Pause::Stale if landed && !steps.iter().any(changes_pool) => {
-                steps.extend(unpause(observed, pool));
-            }
-            Pause::Others => steps.push(Step::Wait(Wait::AdminUnpause(pool.name_any()))),
-            Pause::No | Pause::Ours | Pause::Stale => {}
-        }
+        let done = landed && !steps.iter().any(changes_pool);
+        steps.extend(end_of_pause(observed, pool, pause, done));
     }
     steps
+}
+
+/// The end of our pause when all has landed, or the admin's that we wait for.
+fn end_of_pause(
+    observed: &Observed<'_>,
+    pool: &MachineConfigPool,
+    pause: Pause,
+    done: bool,
+) -> Vec<Step> {
+    match pause {
+        Pause::Ours | Pause::Stale if done => unpause(observed, pool),
+        Pause::Others => vec![Step::Wait(Wait::AdminUnpause(pool.name_any()))],
+        Pause::No | Pause::Ours | Pause::Stale => Vec::new(),
+    }
 }

@@ -56,6 +56,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[allow(clippy::needless_pass_by_value, reason = "written where it is called")]
     fn said(conditions: serde_json::Value) -> Acceptance {
         let config: KubeletConfig = serde_json::from_value(json!({
             "metadata": {"name": "k", "generation": 2}, "spec": {},

@@ -131,6 +131,53 @@ fn a_refused_kubelet_config_keeps_the_pool_paused_and_says_why() {
 }
 
 #[test]
+fn the_kubelet_config_is_not_edited_while_the_machine_config_operator_looks_at_it() {
+    let mut world = World::new(true);
+    world.settle();
+    world.edit(2);
+    // Paused, written, and not looked at yet; the next edit comes.
+    world.operator(usize::MAX);
+    world.edit(3);
+    let steps = decide(&world);
+    assert!(
+        steps.contains(&Step::Wait(Wait::KubeletConfig(None))),
+        "{steps:?}"
+    );
+    assert!(!steps.contains(&Step::ApplyKubeletConfig), "{steps:?}");
+    let before = world.changes();
+    world.settle();
+    assert_eq!(
+        world.changes(),
+        before.iter().map(|count| count + 1).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn where_nobody_looks_at_a_kubelet_config_it_is_edited_all_the_same() {
+    let mut world = World::new(true);
+    world.operator(usize::MAX);
+    world.operator(usize::MAX);
+    world.edit(2);
+    assert!(decide(&world).contains(&Step::ApplyKubeletConfig));
+}
+
+#[test]
+fn the_last_look_before_an_unpause_is_at_what_was_generated() {
+    let mut world = World::new(true);
+    for _ in 0..20 {
+        world.operator(usize::MAX);
+        if let [.., Step::ConfirmUnchanged { .. }, Step::Unpause { .. }] = &decide(&world)[..] {
+            return;
+        }
+        world.everything_else();
+        if let [.., Step::ConfirmUnchanged { .. }, Step::Unpause { .. }] = &decide(&world)[..] {
+            return;
+        }
+    }
+    unreachable!("{:?}", decide(&world));
+}
+
+#[test]
 fn an_edit_that_only_removes_waits_for_the_render_too() {
     let mut world = World::new(true);
     world.settle();

@@ -8,6 +8,7 @@ use crate::cluster::{Dialect, Served};
 const OURS: &str = "50-realtime-edge";
 const GENERATED: &str = "99-edge-generated-kubelet";
 
+#[allow(clippy::needless_pass_by_value, reason = "written where it is called")]
 fn config(name: &str, role: &str, spec: Value) -> MachineConfig {
     serde_json::from_value(json!({
         "metadata": {"name": name, "labels": {"machineconfiguration.openshift.io/role": role}},
@@ -38,6 +39,7 @@ fn generated(name: &str, of: &str, conf: &str) -> MachineConfig {
     config
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "written where it is called")]
 fn kubelet_config(asked: Value) -> KubeletConfig {
     serde_json::from_value(json!({
         "metadata": {"name": "realtime-edge", "generation": 1},
