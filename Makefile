@@ -11,7 +11,8 @@ CARGO := cargo
 .PHONY: sandbox
 sandbox: ## A cluster to try everything on, here and now. DEMO=1 shows a rollout.
 	@hack/setup.sh build
-	$(CARGO) build --locked --package realtime-operator --package oc-realtime --package realtime-testing --bins
+	$(CARGO) build --locked --package realtime-operator --package oc-realtime --package realtime-testing \
+		--bin realtime-operator --bin oc-realtime --bin sandbox
 	# In place of the shell, so that Ctrl-C reaches it alone; it does its own cleaning up.
 	exec env DEMO="$(DEMO)" target/debug/sandbox
 
