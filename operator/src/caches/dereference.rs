@@ -333,5 +333,26 @@ fn read(object: &DynamicObject) -> Source {
 }
 
 fn typed<K: DeserializeOwned>(object: &DynamicObject) -> Option<K> {
-    serde_json::from_value(serde_json::to_value(object).ok()?).ok()
+    let mut value = serde_json::to_value(object).ok()?;
+    // A MachineConfig may be stored without a spec, and is a source of its pool all the same.
+    value
+        .as_object_mut()?
+        .entry("spec")
+        .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    serde_json::from_value(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_config_without_a_spec_is_seen() {
+        let object: DynamicObject = serde_json::from_value(serde_json::json!({
+            "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig",
+            "metadata": {"name": "bare"}
+        }))
+        .expect("an object");
+        assert!(typed::<MachineConfig>(&object).is_some());
+    }
 }
