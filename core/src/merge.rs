@@ -65,6 +65,9 @@ pub enum MergeError {
     /// Extensions that it doesn't know.
     #[error("invalid extensions found: [{}]", .0.join(" "))]
     Extensions(Vec<String>),
+    /// An extension that goes with the default kernel only.
+    #[error("installing kernel-devel extension is not supported with kernelType: {0}")]
+    KernelDevel(String),
     /// A change that no running node can take.
     #[error(
         "reconciliation failed between current config \"{current}\" and base config \"{base}\": {refusal}"
@@ -198,6 +201,10 @@ pub fn merge(sources: &[&MachineConfig]) -> Result<Merged, MergeError> {
         if let Some(image) = set(base_os_extensions_container_image.as_ref()) {
             image.clone_into(&mut merged.base_os_extensions_container_image);
         }
+    }
+    let kernel_devel = |extension: &String| extension == "kernel-devel";
+    if merged.kernel_type != DEFAULT_KERNEL_TYPE && merged.extensions.iter().any(kernel_devel) {
+        return Err(MergeError::KernelDevel(merged.kernel_type));
     }
     Ok(merged)
 }

@@ -357,3 +357,14 @@ fn every_file_and_unit_of_the_golden_stories_is_known_as_ours() {
     }
     assert!(seen > 50, "{seen}");
 }
+
+#[test]
+fn kernel_devel_goes_with_the_default_kernel_only() {
+    let devel = config("60-x", "worker", json!({"extensions": ["kernel-devel"]}));
+    let realtime = config("50-e", "edge", json!({"kernelType": "realtime"}));
+    assert!(merge(&[&devel]).is_ok());
+    assert_eq!(
+        merge(&[&devel, &realtime]).unwrap_err().to_string(),
+        "installing kernel-devel extension is not supported with kernelType: realtime"
+    );
+}
