@@ -21,13 +21,18 @@ const KINDS: [&str; 9] = [
     "MachineOSConfig",
 ];
 
-/// A cluster that holds these objects; lists are taken apart. Kinds that nothing depends on are named as problems,
-/// and so is each object that can't be read.
+/// A cluster that holds these objects; lists are taken apart. Kinds that nothing depends on are left out, since
+/// `oc get` prints what it is asked for: they are named as problems when there is nothing else, and when the kind looks
+/// mistyped. So is each object that can't be read.
 pub fn cluster_from_documents(values: Vec<Value>, served: Served) -> Result<Cluster, Problems> {
     let mut cluster = Cluster::empty(served);
     let mut problems = Problems::default();
+    let mut other_kinds = OtherKinds::default();
     for value in values {
-        add(value, &mut cluster, &mut problems, true);
+        add(value, &mut cluster, &mut problems, &mut other_kinds, true);
+    }
+    if other_kinds.used == 0 {
+        problems.0.append(&mut other_kinds.left_out.0);
     }
     if problems.has_errors() {
         return Err(problems.sorted());
@@ -35,7 +40,20 @@ pub fn cluster_from_documents(values: Vec<Value>, served: Served) -> Result<Clus
     Ok(cluster)
 }
 
-fn add(mut value: Value, cluster: &mut Cluster, problems: &mut Problems, may_be_list: bool) {
+/// Objects that something depends on, counted, and what there is to say of the others.
+#[derive(Default)]
+struct OtherKinds {
+    used: usize,
+    left_out: Problems,
+}
+
+fn add(
+    mut value: Value,
+    cluster: &mut Cluster,
+    problems: &mut Problems,
+    other_kinds: &mut OtherKinds,
+    may_be_list: bool,
+) {
     let text = |pointer: &str| {
         value
             .pointer(pointer)
@@ -58,7 +76,7 @@ fn add(mut value: Value, cluster: &mut Cluster, problems: &mut Problems, may_be_
                     if let (Some(kind), Some(item)) = (item_kind, item.as_object_mut()) {
                         item.entry("kind").or_insert_with(|| kind.into());
                     }
-                    add(item, cluster, problems, false);
+                    add(item, cluster, problems, other_kinds, false);
                 }
             }
             _ => problems.push(Problem::error(
@@ -78,6 +96,9 @@ fn add(mut value: Value, cluster: &mut Cluster, problems: &mut Problems, may_be_
             "give the object as `oc get -o yaml` prints it",
         ));
         return;
+    }
+    if KINDS.contains(&kind.as_str()) {
+        other_kinds.used += 1;
     }
     let field = if name.is_empty() {
         kind.clone()
@@ -112,12 +133,19 @@ fn add(mut value: Value, cluster: &mut Cluster, problems: &mut Problems, may_be_
             "has no kind",
             "give Kubernetes objects, as `oc get … -o yaml` prints them",
         )),
-        other => read.problems.push(Problem::error(
-            read.field.clone(),
-            "",
-            "is of a kind that nothing here depends on",
-            suggest::remedy(other, KINDS),
-        )),
+        other => {
+            let problem = Problem::error(
+                read.field.clone(),
+                "",
+                "is of a kind that nothing here depends on",
+                suggest::remedy(other, KINDS),
+            );
+            if suggest::nearest(other, KINDS).is_some() {
+                read.problems.push(problem);
+            } else {
+                other_kinds.left_out.push(problem);
+            }
+        }
     }
 }
 

@@ -167,7 +167,6 @@ fn cluster_objects_are_sorted_into_place() {
         .to_string();
     for wanted in [
         "Nod/n: is of a kind that nothing here depends on; did you mean `Node`?",
-        "Pod/p: is of a kind",
         "document: has no kind",
         "KubeletConfig/k: is of the API kubelet.config.k8s.io/v1beta1",
         "MachineConfigPool/w: can't be read",
@@ -229,6 +228,27 @@ fn spec_like() -> impl Strategy<Value = String> {
             .collect::<Vec<_>>()
             .join("\n")
     })
+}
+
+/// `oc get nodes,co,pods -o yaml` is whatever was asked for.
+#[test]
+fn kinds_that_do_not_matter_are_left_out_unless_there_is_nothing_else() {
+    let served = Served::openshift(Dialect::KernelType);
+    let read = |text: &str| cluster_from_documents(parse_documents(text).unwrap(), served);
+    let list = "kind: List\nitems:\n- {apiVersion: v1, kind: Node, metadata: {name: n1}}\n- {apiVersion: config.openshift.io/v1, kind: ClusterVersion, metadata: {name: version}}\n- {apiVersion: tuned.openshift.io/v1, kind: Tuned, metadata: {name: default}}\n";
+    assert_eq!(read(list).unwrap().nodes.len(), 1);
+    let refused = |text: &str, message: &str| {
+        let problems = read(text).unwrap_err().to_string();
+        assert!(problems.contains(message), "{problems}");
+    };
+    refused(
+        "kind: Deployment\nmetadata: {name: web}\n",
+        "Deployment/web: is of a kind that nothing here depends on; use one of: Node",
+    );
+    refused(
+        &list.replace("kind: Tuned", "kind: MachineConfigPol"),
+        "did you mean `MachineConfigPool`?",
+    );
 }
 
 proptest! {

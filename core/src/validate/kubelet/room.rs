@@ -67,17 +67,18 @@ fn check_memory(
     if alone || (hugepages == 0 && fields.is_empty()) || hugepages + kept < memory {
         return;
     }
-    let field = if hugepages == 0 {
-        "spec.kubelet"
+    let reserved = "what is reserved for the system, the kubelet and eviction";
+    let (field, what) = if hugepages == 0 {
+        ("spec.kubelet", reserved.to_owned())
     } else {
-        "spec.memory.hugepages.pages"
+        let pages = format!("huge pages ({} MiB) and {reserved}", hugepages >> 20);
+        ("spec.memory.hugepages.pages", pages)
     };
     problems.push(Problem::error(
         field,
         format!("{} MiB", (hugepages + kept) >> 20),
         format!(
-            "huge pages ({} MiB) and what is reserved for the system, the kubelet and eviction ({} MiB) are as much as {} has ({} MiB): nothing would be left for pods",
-            hugepages >> 20,
+            "{what} ({} MiB) take as much as {} has ({} MiB): nothing would be left for pods",
             kept >> 20,
             node.name,
             memory >> 20
@@ -96,7 +97,7 @@ fn check_cpu(fields: &Map<String, Value>, facts: &[NodeFacts], problems: &mut Pr
     };
     let capacity = i64::from(cpus) * 1000;
     let parts = ["systemReserved", "kubeReserved"]
-        .map(|part| quantity(fields, part, "cpu").map_or(0, |cpu| cpu.milli_value()));
+        .map(|part| quantity(fields, part, "cpu").map_or(0, Quantity::milli_value));
     let kept = parts
         .iter()
         .fold(0_i64, |sum, part| sum.saturating_add(*part));

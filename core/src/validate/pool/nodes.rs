@@ -98,7 +98,7 @@ pub(in crate::validate) fn check_told(
     }
     // One of the last generation that differs, and one that isn't known.
     let intel = [Some((6, 0x55)), None];
-    let possible: Vec<(Option<CpuVendor>, Option<(u32, u32)>)> =
+    let possible: Vec<(Option<CpuVendor>, _)> =
         match (&hardware.cpu_vendor, hardware.cpu_family_model) {
             (None, _) => intel
                 .into_iter()

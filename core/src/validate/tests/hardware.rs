@@ -231,7 +231,7 @@ fn something_must_be_left_for_pods() {
         "kubelet: {systemReserved: {memory: 40Gi}, kubeReserved: {memory: 30Gi}}",
         &counted,
         "spec.kubelet",
-        "as much as n1 has (65536 MiB)",
+        "take as much as n1 has (65536 MiB)",
     );
     refuses(
         "kubelet: {systemReserved: {cpu: '10'}, kubeReserved: {cpu: '6'}}",
