@@ -7,7 +7,7 @@ mod machine_config;
 mod node_spec;
 mod owned;
 mod pool;
-mod runtime_class;
+pub(crate) mod runtime_class;
 mod templates;
 mod tuned;
 

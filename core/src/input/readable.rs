@@ -81,11 +81,11 @@ fn whole(path: &str) -> &str {
 fn leave_out(value: &mut Value, path: &str) {
     let path = whole(path);
     let (parent, field) = path.rsplit_once('.').unwrap_or(("", path));
-    let pointer: String = parent
-        .split('.')
-        .filter(|part| !part.is_empty())
-        .map(|part| format!("/{part}"))
-        .collect();
+    let mut pointer = String::new();
+    for part in parent.split('.').filter(|part| !part.is_empty()) {
+        pointer.push('/');
+        pointer.push_str(part);
+    }
     if let Some(parent) = value.pointer_mut(&pointer).and_then(Value::as_object_mut) {
         parent.remove(field);
     }

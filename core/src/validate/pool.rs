@@ -13,10 +13,13 @@ use super::text::{is_dns_label, selector};
 use crate::api::RealtimeProfile;
 use crate::api::realtime_profile::PoolSpec;
 use crate::cluster::Cluster;
-use crate::names::{ANNOTATION_CREATED_BY, LABEL_MACHINE_CONFIG_ROLE, node_role_label};
+use crate::names::{
+    ANNOTATION_CREATED_BY, LABEL_MACHINE_CONFIG_ROLE, node_role_label, object_name,
+};
 use crate::openshift::{MachineConfigPool, MachineConfigPoolSpec};
 use crate::pools::{ARBITER_POOL, MASTER_POOL, WORKER_POOL, is_custom};
 use crate::problem::{Problem, Problems};
+use crate::render::runtime_class::labels_of;
 use crate::selector::{matches, matches_or_nothing};
 use crate::validate::valid_profile::ValidPool;
 
@@ -125,6 +128,15 @@ pub(super) fn check(
         machine_config_labels,
     };
     warn_of_wide_reach(&pool, cluster, problems);
+    let unsaid = labels_of(&pool.node_selector).is_empty();
+    if unsaid && !crate::selector::is_empty(&pool.node_selector) && cluster.served.machine_configs {
+        problems.push(Problem::warning(
+            format!("RuntimeClass/{}", object_name(&profile_name)),
+            "",
+            format!("can't say which nodes the pool {} has: a pod of the class that comes to another node fails", pool.name),
+            "select the pool's nodes by matchLabels, or give such pods a nodeSelector of their own",
+        ));
+    }
     pool
 }
 

@@ -144,3 +144,27 @@ fn everything_is_told_at_once_and_errors_come_first() {
             .all(|problem| !problem.message.contains('\n'))
     );
 }
+
+#[test]
+fn the_runtime_class_goes_to_the_nodes_of_the_pool() {
+    let selecting = |expression: &str| {
+        format!("pool: {{nodeSelector: {{matchExpressions: [{{key: rt, {expression}}}]}}}}")
+    };
+    let valid = passes(
+        &selecting("operator: In, values: ['yes']"),
+        &nothing_known(),
+    );
+    let class = crate::render::render(&valid).runtime_class.unwrap();
+    assert_eq!(
+        class.scheduling.unwrap().node_selector.unwrap()["rt"],
+        "yes"
+    );
+    for expression in ["operator: Exists", "operator: In, values: [a, b]"] {
+        warns(
+            &selecting(expression),
+            &nothing_known(),
+            "RuntimeClass/realtime-edge-rt",
+            "a pod of the class that comes to another node fails",
+        );
+    }
+}
