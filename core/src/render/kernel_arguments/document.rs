@@ -44,6 +44,10 @@ and after CPUs are taken offline, and without asking a running node. A profile t
 (no `cpu.reserved` and `cpu.isolated`) gets none but huge pages, its own `kernel.additionalArguments`, and what
 it explicitly asks for with `cpu.smt: Off`, `cpu.power: UltraLowLatency` or `PerPod`.
 
+The hardware is that of the pool's nodes; while a pool has none yet, that of the workers that may join it, so that a node
+that joins boots once. What is not known then (Node Feature Discovery's labels, or RealtimeNode objects, tell it) could
+change an argument later: validation says so, with the arguments' names.
+
 ISOLATED and RESERVED stand for the CPU lists of the profile. \"x86\" includes processors of any vendor; where the
 vendor isn't known, only what every x86 gets is written. ARM gets none of the x86 ones. The kernel with 64k pages
 is chosen by `kernelType`, not by an argument.
