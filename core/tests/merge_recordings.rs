@@ -148,7 +148,7 @@ fn rendered_from(sources: &[&MachineConfig], base: &Value) -> Result<Merged, mer
     let merged = merge::merge(sources)?;
     let mut current = MachineConfig::new(
         "rendered-worker-rt-2f54ad7cb2925c67b8a31e90728c5247",
-        Default::default(),
+        realtime_core::openshift::MachineConfigSpec::default(),
     );
     current.spec.fips = base["rendered"]["fips"].as_bool();
     merge::reconcilable(&current, sources)?;

@@ -34,6 +34,7 @@ fn pool(name: &str, target: Option<&str>) -> MachineConfigPool {
     .unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "reads well with json!")]
 fn config(name: &str, role: &str, spec: Value) -> MachineConfig {
     serde_json::from_value(json!({
         "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig",

@@ -2,6 +2,8 @@
 //! operator that may die between any two steps. It plays OpenShift by the rules that the recordings show; it is no
 //! measure of them, that is the pool stand-in's conformance test.
 
+use std::fmt::Write as _;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -63,11 +65,11 @@ pub(crate) fn valid(ours: bool) -> ValidProfile {
             additional_arguments: Vec::new(),
         },
         cpus: None,
-        power: Default::default(),
-        smt: Default::default(),
+        power: crate::api::realtime_profile::Power::default(),
+        smt: crate::api::realtime_profile::Smt::default(),
         frequency: (None, None),
         hugepages: ValidHugepages::default(),
-        kernel_page_size: Default::default(),
+        kernel_page_size: crate::api::realtime_profile::KernelPageSize::default(),
         topology_policy: None,
         balance_interrupts_on_isolated: true,
         limit_queues: None,
@@ -177,7 +179,10 @@ pub(crate) fn rendered(valid: &ValidProfile, version: u32) -> Rendered {
 }
 
 fn ignition(path: &str, text: &str) -> Value {
-    let text: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let text = text.bytes().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "%{byte:02X}");
+        text
+    });
     json!({"ignition": {"version": "3.2.0"}, "storage": {"files": [
         {"path": path, "mode": 420, "overwrite": true, "contents": {"source": format!("data:,{text}")}}]}})
 }
@@ -199,6 +204,10 @@ struct SimulatedNode {
 
 /// The world.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch that a test turns on its own"
+)]
 pub(crate) struct World {
     pub(super) pool: Option<MachineConfigPool>,
     pub(super) kubelet_config: Option<KubeletConfig>,
@@ -432,6 +441,10 @@ impl World {
             .filter(|pool| pool.resource_version().as_deref() == Some(resource_version))
     }
 
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one arm a step: a step that is forgotten doesn't compile"
+    )]
     fn execute(&mut self, step: &Step) -> bool {
         match step {
             Step::EnsureFinalizer => self.profile.finalizers_mut().push(names::FINALIZER.into()),
@@ -514,7 +527,7 @@ impl World {
                 self.realtime_nodes.push(new);
             }
             Step::DeleteRealtimeNode { node } => {
-                self.realtime_nodes.retain(|old| old.name_any() != *node)
+                self.realtime_nodes.retain(|old| old.name_any() != *node);
             }
             Step::Delete { kind, .. } => match kind {
                 Kind::KubeletConfig => {

@@ -8,7 +8,7 @@ use super::simulation::{World, profile, rendered, valid};
 use super::*;
 
 fn decide(world: &World) -> Vec<Step> {
-    world.observe(|observed| next(observed))
+    world.observe(next)
 }
 
 #[test]

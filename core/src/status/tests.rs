@@ -96,7 +96,10 @@ fn case() -> Case {
         node("n2", TARGET, TARGET, "Done", RT),
     ];
     Case {
-        profile: RealtimeProfile::new("rt-profile", Default::default()),
+        profile: RealtimeProfile::new(
+            "rt-profile",
+            crate::api::realtime_profile::RealtimeProfileSpec::default(),
+        ),
         cluster,
         steps: Vec::new(),
         realtime: true,
