@@ -1,5 +1,6 @@
 //! Does the steps that `core::rollout` decided, in their order. Needs a client; decides nothing.
 
+use futures::TryStreamExt as _;
 use kube::ResourceExt as _;
 use kube::api::{ApiResource, DynamicObject, Preconditions};
 use kube::core::Resource;
@@ -71,6 +72,17 @@ impl Objects {
     }
 }
 
+/// RealtimeNodes of a profile that are written at the same time: enough that the API server and not the way to it
+/// says how long thousands take.
+const NODES_AT_ONCE: usize = 8;
+
+fn is_of_a_node(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::ApplyRealtimeNode { .. } | Step::DeleteRealtimeNode { .. }
+    )
+}
+
 /// Does all steps, or those before the first that fails.
 pub async fn apply(
     writer: &Writer,
@@ -79,8 +91,13 @@ pub async fn apply(
     steps: &[Step],
 ) -> Result<(), WriteError> {
     let objects = Objects::of(rendered);
-    for step in steps {
-        one(writer, observation, &objects, step).await?;
+    // RealtimeNodes don't depend on each other, and there may be thousands. Everything else is done one by one.
+    for together in steps.chunk_by(|one, next| is_of_a_node(one) && is_of_a_node(next)) {
+        futures::stream::iter(together.iter().map(Ok))
+            .try_for_each_concurrent(NODES_AT_ONCE, |step| {
+                one(writer, observation, &objects, step)
+            })
+            .await?;
     }
     Ok(())
 }

@@ -7,12 +7,13 @@ mod watch;
 
 pub use dereference::{Dereferenced, Source};
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
@@ -24,6 +25,8 @@ use realtime_core::openshift::{
     KubeletConfig, MachineConfig, MachineConfigNode, MachineConfigPool, PerformanceProfile, Tuned,
 };
 use realtime_core::pools::{Membership, membership_among};
+use realtime_core::selector;
+use serde::Deserialize as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -83,17 +86,24 @@ impl Caches {
         let pools = start.typed(mco, |_| {}, pool_concerns());
         Self {
             nodes: start.typed(true, trim::node, node_concerns(pools.clone())),
-            pools,
             profiles: start.dynamic(true, &kind::<RealtimeProfile>(), None, |profile| {
                 Change::Profile(profile.name_any())
             }),
             realtime_nodes: start.typed(true, |_| {}, realtime_node_concerns),
-            machine_configs: start.dynamic(mco, &kind::<MachineConfig>(), None, |config| {
-                rendered_for(config)
-                    .map_or(Change::Everything, |pool| Change::Pool(pool.to_owned()))
+            machine_configs: start.dynamic(mco, &kind::<MachineConfig>(), None, {
+                let of_source = config_concerns(pools.clone(), is_source);
+                move |config| {
+                    rendered_for(config)
+                        .map_or_else(|| of_source(config), |pool| Change::Pool(pool.to_owned()))
+                }
             }),
-            kubelet_configs: start
-                .dynamic(mco, &kind::<KubeletConfig>(), None, |_| Change::Everything),
+            kubelet_configs: start.dynamic(
+                mco,
+                &kind::<KubeletConfig>(),
+                None,
+                config_concerns(pools.clone(), is_kubelet_config_of),
+            ),
+            pools,
             machine_config_nodes: start.typed(
                 served.machine_config_nodes,
                 |_| {},
@@ -175,6 +185,40 @@ fn node_concerns(
             _ => Change::Everything,
         }
     }
+}
+
+/// The one pool that a configuration belongs to and belonged to; all when these are several, or none that is known.
+fn config_concerns(
+    pools: Guarded<MachineConfigPool>,
+    belongs: fn(&DynamicObject, &MachineConfigPool) -> bool,
+) -> impl Fn(&DynamicObject) -> Change + Send + Sync {
+    let known: Mutex<HashMap<String, BTreeSet<String>>> = Mutex::default();
+    move |config| {
+        let mut concerned: BTreeSet<String> = pools
+            .state()
+            .iter()
+            .filter_map(|pool| pool.0.as_ref().ok())
+            .filter(|pool| belongs(config, pool))
+            .map(kube::ResourceExt::name_any)
+            .collect();
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(config.name_any(), concerned.clone());
+        concerned.extend(before.unwrap_or_default());
+        match concerned.pop_first() {
+            Some(pool) if concerned.is_empty() => Change::Pool(pool),
+            _ => Change::Everything,
+        }
+    }
+}
+
+fn is_source(config: &DynamicObject, pool: &MachineConfigPool) -> bool {
+    selector::matches_or_nothing(pool.spec.machine_config_selector.as_ref(), config.labels())
+}
+
+fn is_kubelet_config_of(config: &DynamicObject, pool: &MachineConfigPool) -> bool {
+    let selector = config.data.pointer("/spec/machineConfigPoolSelector");
+    let selector = selector.and_then(|selector| LabelSelector::deserialize(selector).ok());
+    selector::matches_or_nothing(selector.as_ref(), pool.labels())
 }
 
 fn realtime_node_concerns(node: &DeserializeGuard<RealtimeNode>) -> Change {

@@ -1,6 +1,7 @@
 //! Turns changes into rounds: watches what is served, asks the caches whom a change concerns, and runs the rounds while
 //! this replica leads. What a round does is `reconcile`'s.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -154,12 +155,13 @@ impl Controller {
             tokio::select! {
                 () = &mut *stop => break true,
                 Some(change) = changes.recv() => {
-                    for name in context.caches.concerned(&change) {
-                        queue.add(name, Instant::now());
-                    }
-                    // Changes come in swarms: take those that are there already.
+                    // Changes come in swarms: those that are there already are taken together, each once.
+                    let mut swarm = BTreeSet::from([change]);
                     while let Ok(change) = changes.try_recv() {
-                        for name in context.caches.concerned(&change) {
+                        swarm.insert(change);
+                    }
+                    for change in &swarm {
+                        for name in context.caches.concerned(change) {
                             queue.add(name, Instant::now());
                         }
                     }

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
-use kube::ResourceExt as _;
 use kube::api::DynamicObject;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
+use kube::{Resource as _, ResourceExt as _};
 use realtime_core::api::RealtimeProfile;
 use realtime_core::api::realtime_profile::RealtimeProfileStatus;
 use realtime_core::cluster::Cluster;
@@ -66,14 +67,22 @@ impl Caches {
                 .iter()
                 .filter(|profile| {
                     let pools = self.pools_of(profile);
-                    // Nodes that leave a pool change as the other pool's.
+                    // Nodes that leave a pool change as the other pool's; what a pool that isn't there yet will
+                    // be made of is unknown.
                     pools.contains(pool.as_str())
                         || pools.len() > 1
+                        || pools.iter().any(|pool| !self.has_pool(pool))
                         || profile.metadata.deletion_timestamp.is_some()
                 })
                 .map(|profile| profile.name_any())
                 .collect(),
         }
+    }
+
+    fn has_pool(&self, name: &str) -> bool {
+        let named =
+            |pool: &DeserializeGuard<MachineConfigPool>| pool.meta().name.as_deref() == Some(name);
+        self.pools.find(named).is_some()
     }
 
     /// Everything that the decision on this profile needs; `None` when the profile is gone.
@@ -140,9 +149,9 @@ impl Caches {
             .filter(|pool| pool_names.contains(&pool.name_any()))
             .collect();
         let selected = |labels: &BTreeMap<String, String>| {
-            concerned.iter().any(|pool| {
-                selector::matches_or_nothing(pool.spec.node_selector.as_ref(), labels)
-            })
+            concerned
+                .iter()
+                .any(|pool| selector::matches_or_nothing(pool.spec.node_selector.as_ref(), labels))
         };
         let configurations = ["currentConfig", "desiredConfig"]
             .map(|name| format!("{}{name}", names::MCO_ANNOTATION_PREFIX));
@@ -174,9 +183,8 @@ impl Caches {
             .iter()
             .filter_map(|node| node.metadata.name.as_deref())
             .collect();
-        let is_known = |name: &Option<String>| {
-            name.as_deref().is_some_and(|name| known.contains(name))
-        };
+        let is_known =
+            |name: &Option<String>| name.as_deref().is_some_and(|name| known.contains(name));
         let realtime_nodes = realtime_nodes()
             .filter(|node| node.spec.profile == profile || is_known(&node.metadata.name))
             .cloned()
@@ -187,7 +195,7 @@ impl Caches {
         Cluster {
             served: self.served,
             profiles,
-            machine_configs: self.machine_configs_of(&pools, pool_names),
+            machine_configs: self.machine_configs_of(profile, &pools, pool_names),
             kubelet_configs: kubelet_configs
                 .iter()
                 .filter_map(|config| typed::<KubeletConfig>(config))
@@ -218,6 +226,7 @@ impl Caches {
     /// The sources of these pools, and their rendered configurations that are in use.
     fn machine_configs_of(
         &self,
+        profile: &str,
         pools: &[MachineConfigPool],
         pool_names: &BTreeSet<String>,
     ) -> Vec<MachineConfig> {
@@ -243,7 +252,10 @@ impl Caches {
             }
             // Before the pool is there, its sources will be the worker's and its own.
             concerned.len() < pool_names.len()
-                || config.labels().contains_key(names::LABEL_PROFILE)
+                || config
+                    .labels()
+                    .get(names::LABEL_PROFILE)
+                    .is_some_and(|of| of == profile)
                 || concerned.iter().any(|pool| {
                     let selector = pool.spec.machine_config_selector.as_ref();
                     selector::matches_or_nothing(selector, config.labels())
@@ -296,11 +308,7 @@ impl Caches {
 
 /// Whether a node has, or is on its way to, a configuration that may be one of these pools'. Pool
 /// `a` is taken for `a-b` too: one node too many does no harm here.
-fn is_configured_by(
-    node: &Node,
-    annotations: &[String],
-    pool_names: &BTreeSet<String>,
-) -> bool {
+fn is_configured_by(node: &Node, annotations: &[String], pool_names: &BTreeSet<String>) -> bool {
     annotations
         .iter()
         .filter_map(|key| node.annotations().get(key)?.strip_prefix("rendered-"))

@@ -25,8 +25,8 @@ use serde_json::{Map, Value, json};
 const AT_ONCE: usize = 32;
 /// Heartbeats a second. 5,000 kubelets send 17: each of them one in 5 minutes while nothing changes.
 const HEARTBEATS_A_SECOND: u32 = 250;
-/// Nodes that begin to update at once, of all.
-const UPDATING: usize = 1_000;
+/// Of so many nodes one begins to update, all at once.
+const UPDATING_ONE_IN: usize = 5;
 /// As on an OpenShift node; the kubelet reports no more than these.
 const IMAGES: usize = 50;
 
@@ -258,8 +258,9 @@ impl Cluster {
             });
             self.patch::<Node>(&name(number), &patch, false).await
         };
-        at_once((0..UPDATING).map(annotate)).await?;
-        Ok(UPDATING)
+        let updating = self.nodes / UPDATING_ONE_IN;
+        at_once((0..updating).map(annotate)).await?;
+        Ok(updating)
     }
 }
 

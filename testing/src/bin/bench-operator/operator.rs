@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use realtime_core::names::OPERATOR_NAMESPACE;
@@ -30,6 +30,7 @@ const NAME: &str = "operator";
 pub struct Operator {
     pid: u32,
     address: SocketAddr,
+    log: PathBuf,
     /// From its start to its filled caches.
     pub ready_after: Duration,
 }
@@ -95,6 +96,7 @@ impl Operator {
                 return Ok(Self {
                     pid,
                     address,
+                    log,
                     ready_after,
                 });
             }
@@ -180,13 +182,14 @@ impl Operator {
         })
     }
 
-    /// Waits until nothing was written and no round was made for `quiet`; returns when the last was, after `since`.
+    /// Waits until nothing was written and no round was made for `quiet`; says when the last was, after `since`, or
+    /// that there is no end of it.
     pub async fn settled(
-        &mut self,
+        &self,
         since: Instant,
         quiet: Duration,
         limit: Duration,
-    ) -> anyhow::Result<Duration> {
+    ) -> anyhow::Result<String> {
         let mut known = None;
         let mut last = Instant::now();
         while last.elapsed() < quiet {
@@ -198,11 +201,15 @@ impl Operator {
                 (known, last) = (now, Instant::now());
             }
             if since.elapsed() > limit {
-                bail!("it does not settle: {known:?} writes and rounds so far");
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+                eprintln!("it does not settle; the end of its log:\n{tail}");
+                return Ok(format!("NOT within {}", crate::seconds(limit)));
             }
             tokio::time::sleep(POLL).await;
         }
-        Ok(last.duration_since(since))
+        Ok(crate::seconds(last.duration_since(since)))
     }
 
     /// The sum of a counter over its labels.
