@@ -347,6 +347,9 @@ fn towards(
         )
     } else if drain.starts_with("drain-") {
         (Draining, format!("its pods to leave{older}"))
+    } else if drained && drain.strip_prefix("uncordon-") == Some(desired) {
+        // An uncordon is named after the configuration that the node has just reached.
+        (Finishing, format!("the node to settle{older}"))
     } else if drained {
         (Preparing, format!("the agent on the node{older}"))
     } else {

@@ -450,3 +450,25 @@ fn what_of_the_cluster_stands_in_the_way_has_its_own_reason() {
         assert!(message.contains(fields[0]), "{message}");
     }
 }
+
+#[test]
+fn a_node_that_was_uncordoned_is_finishing_and_not_beginning() {
+    let drained = |drain: String| {
+        let mut case = case();
+        case.cluster.nodes[0] = node("n1", OLD, TARGET, "Working", RT);
+        let annotations = case.cluster.nodes[0].metadata.annotations.as_mut().unwrap();
+        for key in ["desiredDrain", "lastAppliedDrain"] {
+            annotations.insert(
+                format!("{}{key}", names::MCO_ANNOTATION_PREFIX),
+                drain.clone(),
+            );
+        }
+        progress::node_progress("rt", &case.cluster, true)[0].phase
+    };
+    assert_eq!(drained(format!("uncordon-{OLD}")), ProgressPhase::Preparing);
+    assert_eq!(drained(format!("drain-{TARGET}")), ProgressPhase::Updating);
+    assert_eq!(
+        drained(format!("uncordon-{TARGET}")),
+        ProgressPhase::Finishing
+    );
+}
