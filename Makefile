@@ -49,8 +49,9 @@ crds: ## Writes the generated manifests/crds anew.
 manifests: crds ## All generated manifests.
 
 .PHONY: docs
-docs: ## The generated documents, and the API documentation of the crates in target/doc.
-	@$(CARGO) doc --locked --workspace --no-deps
+docs: ## Writes the generated documents anew: kernel arguments, profile reference, transcripts of commands.
+	@UPDATE_GOLDEN=1 $(CARGO) test --locked --quiet --package realtime-core --lib --test golden_render
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --quiet --package oc-realtime --test docs --test crds
 
 .PHONY: install
 install: ## Installs `oc realtime` below PREFIX (default /usr/local).

@@ -269,7 +269,7 @@ pub enum Isolation {
     Domain,
 }
 
-/// Simultaneous multithreading. Default Keep.
+/// Simultaneous multithreading. Default Keep. Write "Off" in quotes: kubectl reads a bare Off as false.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Smt {
     /// As the firmware has it.
