@@ -125,6 +125,8 @@ async fn an_invalid_edit_of_a_running_profile_changes_nothing_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// A story, read from top to bottom.
+#[allow(clippy::too_many_lines)]
 async fn nodes_join_and_leave_one_by_one() {
     let cluster = Cluster::start().await;
     cluster.operator("operator", &[]).await;

@@ -21,7 +21,7 @@ pub const OPERATOR_ACCOUNT: &str = "realtime-operator";
 const TIME_SCALE: f64 = 0.4;
 
 /// The operator answers within a second; this is for a machine that is starved.
-const OPERATOR_TIME_LIMIT: Duration = Duration::from_secs(60);
+const OPERATOR_TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// The sandbox can't be had.
 #[derive(Debug, thiserror::Error)]

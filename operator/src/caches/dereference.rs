@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::DynamicObject;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
@@ -14,7 +15,7 @@ use realtime_core::cluster::Cluster;
 use realtime_core::input;
 use realtime_core::names;
 use realtime_core::openshift::{KubeletConfig, MachineConfig, MachineConfigPool};
-use realtime_core::pools::{Membership, membership};
+use realtime_core::pools::{Membership, WORKER_POOL, membership};
 use realtime_core::rollout::{Kind, Live};
 use realtime_core::selector;
 use serde::de::DeserializeOwned;
@@ -73,6 +74,8 @@ impl Caches {
                         || pools.len() > 1
                         || pools.iter().any(|pool| !self.has_pool(pool))
                         || profile.metadata.deletion_timestamp.is_some()
+                        // While a pool has no nodes, the workers tell what hardware will come.
+                        || pool == WORKER_POOL && has_no_nodes(profile)
                 })
                 .map(|profile| profile.name_any())
                 .collect(),
@@ -139,46 +142,7 @@ impl Caches {
             .iter()
             .find(|candidate| candidate.metadata.name.as_deref() == Some(profile))
             .and_then(|profile| profile.spec.pool.as_ref()?.node_selector.clone());
-        let role_labels: Vec<String> = pool_names
-            .iter()
-            .map(|pool| names::node_role_label(pool))
-            .collect();
-        // The pools that matter first: of thousands of nodes few are asked about all pools.
-        let concerned: Vec<&MachineConfigPool> = pools
-            .iter()
-            .filter(|pool| pool_names.contains(&pool.name_any()))
-            .collect();
-        let selected = |labels: &BTreeMap<String, String>| {
-            concerned
-                .iter()
-                .any(|pool| selector::matches_or_nothing(pool.spec.node_selector.as_ref(), labels))
-        };
-        let configurations = ["currentConfig", "desiredConfig"]
-            .map(|name| format!("{}{name}", names::MCO_ANNOTATION_PREFIX));
-        let concerns = |node: &Node| {
-            let labels = node.labels();
-            node.metadata
-                .name
-                .as_deref()
-                .is_some_and(|name| ours.contains(name))
-                || role_labels.iter().any(|label| labels.contains_key(label))
-                || selector::matches_or_nothing(selector.as_ref(), labels)
-                || is_configured_by(node, &configurations, pool_names)
-                || selected(labels)
-                    && match membership(labels, &pools) {
-                        Membership::None => false,
-                        Membership::One(pool) => pool_names.contains(&pool.name_any()),
-                        Membership::Conflict(several) => {
-                            several.iter().any(|pool| pool_names.contains(*pool))
-                        }
-                    }
-        };
-        let nodes: Vec<Node> = self
-            .nodes
-            .state()
-            .iter()
-            .filter_map(|node| node.0.as_ref().ok().filter(|node| concerns(node)).cloned())
-            .collect();
+        let nodes = self.nodes_of(&ours, selector.as_ref(), &pools, pool_names);
         let known: BTreeSet<&str> = nodes
             .iter()
             .filter_map(|node| node.metadata.name.as_deref())
@@ -221,6 +185,62 @@ impl Caches {
             nodes,
             pools,
         }
+    }
+
+    /// The nodes of these pools, those that have one of their configurations, and those that this
+    /// profile has a RealtimeNode of. While there is none: the workers, of which the first will come.
+    fn nodes_of(
+        &self,
+        ours: &BTreeSet<&str>,
+        selector: Option<&LabelSelector>,
+        pools: &[MachineConfigPool],
+        pool_names: &BTreeSet<String>,
+    ) -> Vec<Node> {
+        let role_labels: Vec<String> = pool_names
+            .iter()
+            .map(|pool| names::node_role_label(pool))
+            .collect();
+        // The pools that matter first: of thousands of nodes few are asked about all pools.
+        let concerned: Vec<&MachineConfigPool> = pools
+            .iter()
+            .filter(|pool| pool_names.contains(&pool.name_any()))
+            .collect();
+        let selected = |labels: &BTreeMap<String, String>| {
+            concerned
+                .iter()
+                .any(|pool| selector::matches_or_nothing(pool.spec.node_selector.as_ref(), labels))
+        };
+        let configurations = ["currentConfig", "desiredConfig"]
+            .map(|name| format!("{}{name}", names::MCO_ANNOTATION_PREFIX));
+        let concerns = |node: &Node| {
+            let labels = node.labels();
+            node.metadata
+                .name
+                .as_deref()
+                .is_some_and(|name| ours.contains(name))
+                || role_labels.iter().any(|label| labels.contains_key(label))
+                || selector::matches_or_nothing(selector, labels)
+                || is_configured_by(node, &configurations, pool_names)
+                || selected(labels)
+                    && match membership(labels, pools) {
+                        Membership::None => false,
+                        Membership::One(pool) => pool_names.contains(&pool.name_any()),
+                        Membership::Conflict(several) => {
+                            several.iter().any(|pool| pool_names.contains(*pool))
+                        }
+                    }
+        };
+        let all = self.nodes.state();
+        let good = || all.iter().filter_map(|node| node.0.as_ref().ok());
+        let nodes: Vec<Node> = good().filter(|node| concerns(node)).cloned().collect();
+        if !nodes.is_empty() {
+            return nodes;
+        }
+        let worker = names::node_role_label(WORKER_POOL);
+        good()
+            .filter(|node| node.labels().contains_key(&worker))
+            .cloned()
+            .collect()
     }
 
     /// The sources of these pools, and their rendered configurations that are in use.
@@ -317,6 +337,12 @@ fn is_configured_by(node: &Node, annotations: &[String], pool_names: &BTreeSet<S
                 .iter()
                 .any(|pool| config.starts_with(pool.as_str()))
         })
+}
+
+/// By the profile's own status.
+fn has_no_nodes(profile: &DynamicObject) -> bool {
+    let total = profile.data.pointer("/status/nodes/total");
+    total.and_then(Value::as_i64).unwrap_or_default() == 0
 }
 
 fn read(object: &DynamicObject) -> Source {
