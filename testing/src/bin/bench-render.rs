@@ -38,14 +38,14 @@ fn main() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(one).with_context(|| one.display().to_string())?;
     let directory = tempfile::tempdir()?;
     let many = directory.path().join("many.yaml");
-    let documents: String = (0..MANY)
-        .map(|index| {
-            format!(
-                "---\n{}",
-                text.replace("worker-rt", &format!("worker-{index}"))
-            )
-        })
+    let documents: Vec<String> = (0..MANY)
+        .map(|index| text.replace("worker-rt", &format!("worker-{index}")))
         .collect();
+    let documents = documents.join(
+        "
+---
+",
+    );
     std::fs::write(&many, documents)?;
 
     let single = measure(&binary, one, RUNS)?;

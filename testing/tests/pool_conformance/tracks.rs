@@ -67,13 +67,11 @@ fn add(tracks: &mut Tracks, kind: &str, event: &str, object: &Value) {
             state["conditions"] = conditions(object);
             push(format!("kubeletconfig {name}"), state);
         }
-        "machineconfig" if name.starts_with("rendered-") => {
-            if event == "ADDED" {
-                push(
-                    "rendered configs".to_owned(),
-                    pick(object, &["name", "owners", "spec", "ignition"]),
-                );
-            }
+        "machineconfig" if name.starts_with("rendered-") && event == "ADDED" => {
+            push(
+                "rendered configs".to_owned(),
+                pick(object, &["name", "owners", "spec", "ignition"]),
+            );
         }
         "machineconfig" if name.contains("-generated-kubelet") && event != "BEGIN" => {
             let mut state = pick(object, &["name", "owners", "labels", "files", "ignition"]);
