@@ -135,10 +135,10 @@ async fn scene(
 
     say("the operator is started anew");
     operator.stop(&cluster.control_plane).await?;
-    let before = operator.snapshot_of_requests(&cluster)?;
-    let begin = Instant::now();
+    let before = Operator::snapshot_of_requests(&cluster)?;
+    let restarted = Instant::now();
     let again = Operator::start(&cluster.control_plane, binary).await?;
-    let last = again.settled(begin, QUIET, SETTLE_LIMIT).await?;
+    let last = again.settled(restarted, QUIET, SETTLE_LIMIT).await?;
     let after = again.snapshot(&cluster)?;
     table.row("started anew: all looked at after", last);
     fill(table, &after.since(&before));

@@ -156,12 +156,12 @@ impl Operator {
         Ok(Snapshot {
             usage: self.usage()?,
             rounds,
-            ..self.snapshot_of_requests(cluster)?
+            ..Self::snapshot_of_requests(cluster)?
         })
     }
 
     /// The requests alone: what is left to compare with when the process has ended.
-    pub fn snapshot_of_requests(&self, cluster: &Cluster) -> anyhow::Result<Snapshot> {
+    pub fn snapshot_of_requests(cluster: &Cluster) -> anyhow::Result<Snapshot> {
         let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}");
         let mut requests = BTreeMap::new();
         for request in cluster.control_plane.audit_requests()? {
