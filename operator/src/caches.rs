@@ -2,6 +2,7 @@
 //! Reads only; what follows from it is `core`'s to decide.
 
 mod dereference;
+mod places;
 mod trim;
 mod watch;
 
@@ -9,7 +10,7 @@ pub use dereference::{Dereferenced, Source};
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::node::v1::RuntimeClass;
@@ -30,6 +31,7 @@ use serde::Deserialize as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use places::Places;
 use watch::{Filled, Starter, hash};
 
 /// Which profiles a change concerns.
@@ -53,6 +55,7 @@ pub struct Caches {
     pub served: Served,
     profiles: Store<DynamicObject>,
     nodes: Guarded<Node>,
+    places: Arc<Places>,
     realtime_nodes: Guarded<RealtimeNode>,
     pools: Guarded<MachineConfigPool>,
     machine_configs: Store<DynamicObject>,
@@ -84,8 +87,14 @@ impl Caches {
         let ours = Some(names::LABEL_PROFILE);
         let mco = served.machine_configs;
         let pools = start.typed(mco, |_| {}, pool_concerns());
+        let places = Arc::<Places>::default();
         Self {
-            nodes: start.typed(true, trim::node, node_concerns(pools.clone())),
+            nodes: start.typed(
+                true,
+                trim::node,
+                node_concerns(pools.clone(), Arc::clone(&places)),
+            ),
+            places,
             profiles: start.dynamic(true, &kind::<RealtimeProfile>(), None, |profile| {
                 Change::Profile(profile.name_any())
             }),
@@ -170,9 +179,13 @@ fn pool_concerns() -> impl Fn(&DeserializeGuard<MachineConfigPool>) -> Change + 
 /// The profile of a node's pool; all when the node came, left or moved.
 fn node_concerns(
     pools: Guarded<MachineConfigPool>,
+    places: Arc<Places>,
 ) -> impl Fn(&DeserializeGuard<Node>) -> Change + Send + Sync {
     let known: Mutex<HashMap<String, Option<String>>> = Mutex::default();
     move |node| {
+        if let Ok(node) = &node.0 {
+            places.update(node);
+        }
         let pools = pools.state();
         let pools = pools.iter().filter_map(|pool| pool.0.as_ref().ok());
         let now = match membership_among(node.labels(), pools) {

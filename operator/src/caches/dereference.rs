@@ -2,12 +2,13 @@
 //! from the caches. No client.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::DynamicObject;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource as _, ResourceExt as _};
 use realtime_core::api::RealtimeProfile;
 use realtime_core::api::realtime_profile::RealtimeProfileStatus;
@@ -21,6 +22,7 @@ use realtime_core::selector;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::places::{self, is_configured_by};
 use super::{Caches, Change, good, rendered_for};
 
 /// A profile as the API server holds it.
@@ -196,7 +198,7 @@ impl Caches {
         pools: &[MachineConfigPool],
         pool_names: &BTreeSet<String>,
     ) -> Vec<Node> {
-        let role_labels: Vec<String> = pool_names
+        let role_labels: BTreeSet<String> = pool_names
             .iter()
             .map(|pool| names::node_role_label(pool))
             .collect();
@@ -210,8 +212,6 @@ impl Caches {
                 .iter()
                 .any(|pool| selector::matches_or_nothing(pool.spec.node_selector.as_ref(), labels))
         };
-        let configurations = ["currentConfig", "desiredConfig"]
-            .map(|name| format!("{}{name}", names::MCO_ANNOTATION_PREFIX));
         let concerns = |node: &Node| {
             let labels = node.labels();
             node.metadata
@@ -220,7 +220,7 @@ impl Caches {
                 .is_some_and(|name| ours.contains(name))
                 || role_labels.iter().any(|label| labels.contains_key(label))
                 || selector::matches_or_nothing(selector, labels)
-                || is_configured_by(node, &configurations, pool_names)
+                || is_configured_by(node, pool_names)
                 || selected(labels)
                     && match membership(labels, pools) {
                         Membership::None => false,
@@ -230,16 +230,44 @@ impl Caches {
                         }
                     }
         };
-        let all = self.nodes.state();
-        let good = || all.iter().filter_map(|node| node.0.as_ref().ok());
-        let nodes: Vec<Node> = good().filter(|node| concerns(node)).cloned().collect();
+        // Selectors that ask for a role, as nearly all do, take nodes of that role only.
+        let by_selectors: Option<BTreeSet<&str>> = concerned
+            .iter()
+            .filter_map(|pool| pool.spec.node_selector.as_ref())
+            .chain(selector)
+            .map(places::role_of)
+            .collect();
+        let candidates = match by_selectors {
+            Some(roles) => {
+                let mut wanted = role_labels.clone();
+                wanted.extend(roles.into_iter().map(str::to_owned));
+                let mut names = self.places.find(&wanted, pool_names);
+                names.extend(ours.iter().map(|name| (*name).to_owned()));
+                self.nodes_named(&names)
+            }
+            None => self.nodes.state(),
+        };
+        let good = |nodes: &[Arc<DeserializeGuard<Node>>], wanted: &dyn Fn(&Node) -> bool| {
+            let nodes = nodes.iter().filter_map(|node| node.0.as_ref().ok());
+            nodes.filter(|node| wanted(node)).cloned().collect()
+        };
+        let nodes: Vec<Node> = good(&candidates, &concerns);
         if !nodes.is_empty() {
             return nodes;
         }
         let worker = names::node_role_label(WORKER_POOL);
-        good()
-            .filter(|node| node.labels().contains_key(&worker))
-            .cloned()
+        let workers = self
+            .places
+            .find(&BTreeSet::from([worker.clone()]), &BTreeSet::new());
+        good(&self.nodes_named(&workers), &|node| {
+            node.labels().contains_key(&worker)
+        })
+    }
+
+    fn nodes_named(&self, names: &BTreeSet<String>) -> Vec<Arc<DeserializeGuard<Node>>> {
+        names
+            .iter()
+            .filter_map(|name| self.nodes.get(&ObjectRef::new(name)))
             .collect()
     }
 
@@ -324,19 +352,6 @@ impl Caches {
             others,
         }
     }
-}
-
-/// Whether a node has, or is on its way to, a configuration that may be one of these pools'. Pool
-/// `a` is taken for `a-b` too: one node too many does no harm here.
-fn is_configured_by(node: &Node, annotations: &[String], pool_names: &BTreeSet<String>) -> bool {
-    annotations
-        .iter()
-        .filter_map(|key| node.annotations().get(key)?.strip_prefix("rendered-"))
-        .any(|config| {
-            pool_names
-                .iter()
-                .any(|pool| config.starts_with(pool.as_str()))
-        })
 }
 
 /// By the profile's own status.

@@ -7,10 +7,19 @@ use realtime_core::names;
 const KEPT: [&str; 3] = [names::MCO_ANNOTATION_PREFIX, names::GROUP, "testing."];
 
 /// A node: labels, taints, capacity, readiness and what it runs stay. The kubelet's heartbeats, the
-/// images and the rest of the annotations go.
+/// images, the addresses and ids, and the rest of the annotations go.
 pub fn node(node: &mut Node) {
     if let Some(annotations) = &mut node.metadata.annotations {
         annotations.retain(|key, _| KEPT.iter().any(|kept| key.starts_with(kept)));
+    }
+    if let Some(labels) = &mut node.metadata.labels {
+        // A map that grew in order is half empty; one that is made at once is full. Nodes have some sixty labels.
+        *labels = std::mem::take(labels).into_iter().collect();
+    }
+    if let Some(spec) = &mut node.spec {
+        spec.provider_id = None;
+        spec.pod_cidr = None;
+        spec.pod_cidrs = None;
     }
     if let Some(status) = &mut node.status {
         status.images = None;
@@ -18,6 +27,20 @@ pub fn node(node: &mut Node) {
         status.volumes_in_use = None;
         status.allocatable = None;
         status.runtime_handlers = None;
+        status.addresses = None;
+        status.daemon_endpoints = None;
+        if let Some(info) = &mut status.node_info {
+            for unused in [
+                &mut info.boot_id,
+                &mut info.machine_id,
+                &mut info.system_uuid,
+                &mut info.container_runtime_version,
+                &mut info.kube_proxy_version,
+                &mut info.os_image,
+            ] {
+                *unused = String::new();
+            }
+        }
         if let Some(conditions) = &mut status.conditions {
             conditions.retain(|condition| condition.type_ == "Ready");
             for condition in conditions {
