@@ -7,6 +7,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
@@ -114,8 +116,15 @@ async fn an_invalid_edit_of_a_running_profile_changes_nothing_and_is_told() {
                 .contains(&resource.as_str())),
         "{written:?}"
     );
-    let told = events(&cluster).await;
-    assert!(told.contains(&("Invalid".to_owned(), 1)), "{told:?}");
+    // The Event follows the status.
+    let told = ("Invalid".to_owned(), 1);
+    for _ in 0..200 {
+        if events(&cluster).await.contains(&told) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(events(&cluster).await.contains(&told));
 
     // Repaired, with a change: on it goes.
     cluster.apply(&with_argument("audit=0")).await;
