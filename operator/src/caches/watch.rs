@@ -18,6 +18,10 @@ use tokio::task::JoinSet;
 
 use super::{Change, Guarded};
 
+/// Objects that a list brings at once: a hundred nodes are 2 MB on their way here, and several times as much while
+/// they are read.
+const PAGE: u32 = 100;
+
 /// Completes when a cache has been filled once.
 pub type Filled = futures::future::Shared<futures::future::BoxFuture<'static, ()>>;
 
@@ -61,12 +65,14 @@ impl Starter {
                 if let Ok(object) = &mut object.0 {
                     trim(object);
                 }
+                super::trim::compact(object);
             }),
             content: |object| object.0.as_ref().map_or(0, content),
             concerns: Box::new(concerns),
         };
         let api = Api::all(self.client.clone());
-        self.watch(served.then_some(api), (), watcher::Config::default(), rules)
+        let config = watcher::Config::default().page_size(PAGE);
+        self.watch(served.then_some(api), (), config, rules)
     }
 
     /// Watches a kind as it is, all of it or what carries a label.
