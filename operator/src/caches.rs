@@ -4,6 +4,7 @@
 mod dereference;
 mod places;
 mod trim;
+mod typed;
 mod watch;
 
 pub use dereference::{Dereferenced, Source};
@@ -32,6 +33,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use places::Places;
+use typed::Typed;
 use watch::{Filled, Starter, hash};
 
 /// Which profiles a change concerns.
@@ -54,12 +56,14 @@ pub struct Caches {
     /// Which foreign APIs are served: those that aren't have empty caches.
     pub served: Served,
     profiles: Store<DynamicObject>,
+    typed_profiles: Typed<RealtimeProfile>,
     nodes: Guarded<Node>,
     places: Arc<Places>,
     realtime_nodes: Guarded<RealtimeNode>,
     pools: Guarded<MachineConfigPool>,
     machine_configs: Store<DynamicObject>,
     kubelet_configs: Store<DynamicObject>,
+    typed_kubelet_configs: Typed<KubeletConfig>,
     machine_config_nodes: Guarded<MachineConfigNode>,
     performance_profiles: Guarded<PerformanceProfile>,
     tuneds: Store<DynamicObject>,
@@ -131,6 +135,8 @@ impl Caches {
                 None,
                 |_| Change::Everything,
             ),
+            typed_profiles: Typed::default(),
+            typed_kubelet_configs: Typed::default(),
             served,
             filled: start.filled,
             _watches: start.watches,

@@ -15,14 +15,14 @@ use realtime_core::api::realtime_profile::RealtimeProfileStatus;
 use realtime_core::cluster::Cluster;
 use realtime_core::input;
 use realtime_core::names;
-use realtime_core::openshift::{KubeletConfig, MachineConfig, MachineConfigPool};
+use realtime_core::openshift::{MachineConfig, MachineConfigPool};
 use realtime_core::pools::{Membership, WORKER_POOL, membership};
 use realtime_core::rollout::{Kind, Live};
 use realtime_core::selector;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::places::{self, is_configured_by};
+use super::typed::typed;
 use super::{Caches, Change, good, rendered_for};
 
 /// A profile as the API server holds it.
@@ -124,12 +124,7 @@ impl Caches {
     /// there are many and large ones, only its own.
     fn cluster(&self, profile: &str, pool_names: &BTreeSet<String>) -> Cluster {
         let pools = good(&self.pools);
-        let profiles: Vec<RealtimeProfile> = self
-            .profiles
-            .state()
-            .iter()
-            .filter_map(|profile| typed(profile))
-            .collect();
+        let profiles = self.typed_profiles.all(&self.profiles);
         let realtime_nodes = self.realtime_nodes.state();
         let realtime_nodes = || {
             realtime_nodes
@@ -155,17 +150,13 @@ impl Caches {
             .filter(|node| node.spec.profile == profile || is_known(&node.metadata.name))
             .cloned()
             .collect();
-        let kubelet_configs = self.kubelet_configs.state();
         let machine_config_nodes = self.machine_config_nodes.state();
         let machine_os_configs = self.machine_os_configs.state();
         Cluster {
             served: self.served,
             profiles,
             machine_configs: self.machine_configs_of(profile, &pools, pool_names),
-            kubelet_configs: kubelet_configs
-                .iter()
-                .filter_map(|config| typed::<KubeletConfig>(config))
-                .collect(),
+            kubelet_configs: self.typed_kubelet_configs.all(&self.kubelet_configs),
             performance_profiles: good(&self.performance_profiles),
             machine_config_nodes: machine_config_nodes
                 .iter()
@@ -378,30 +369,5 @@ fn read(object: &DynamicObject) -> Source {
             },
             object: Box::new(object.clone()),
         },
-    }
-}
-
-fn typed<K: DeserializeOwned>(object: &DynamicObject) -> Option<K> {
-    let mut value = serde_json::to_value(object).ok()?;
-    // A MachineConfig may be stored without a spec, and is a source of its pool all the same.
-    value
-        .as_object_mut()?
-        .entry("spec")
-        .or_insert_with(|| Value::Object(serde_json::Map::new()));
-    serde_json::from_value(value).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_machine_config_without_a_spec_is_seen() {
-        let object: DynamicObject = serde_json::from_value(serde_json::json!({
-            "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig",
-            "metadata": {"name": "bare"}
-        }))
-        .expect("an object");
-        assert!(typed::<MachineConfig>(&object).is_some());
     }
 }
