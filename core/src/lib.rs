@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod cpu_set;
 pub mod facts;
 pub mod input;
+pub mod kernel;
 pub mod merge;
 pub mod names;
 pub mod openshift;

@@ -23,6 +23,18 @@ pub const ANNOTATION_CREATED_BY: &str = "realtime.openshift.io/created-by";
 /// On a pool to which nodes go back because their profile is deleted: that profile. It is there to make the Machine
 /// Config Operator look at the pool, and goes when the nodes have come.
 pub const ANNOTATION_NODES_FROM: &str = "realtime.openshift.io/nodes-coming-from";
+/// On a RealtimeNode, with the value [`TURN_GRANTED`]: its node may be disturbed now. The operator alone writes it.
+pub const LABEL_TURN: &str = "realtime.openshift.io/turn";
+/// The value of [`LABEL_TURN`].
+pub const TURN_GRANTED: &str = "granted";
+/// The field manager of [`LABEL_TURN`].
+pub const TURN_FIELD_MANAGER: &str = "realtime-operator-turn";
+/// On a RealtimeNode, by a person: any new value allows another attempt after a switch that failed.
+pub const ANNOTATION_RETRY: &str = "realtime.openshift.io/retry";
+/// On a Node that the daemon cordoned (and only then may uncordon): when, RFC 3339. An admin's cordon has none.
+pub const ANNOTATION_CORDONED_AT: &str = "realtime.openshift.io/cordoned-at";
+/// The field manager of everything that a node's daemon writes.
+pub const DAEMON_FIELD_MANAGER: &str = "realtime-node-daemon";
 /// The finalizer on a `RealtimeProfile`.
 pub const FINALIZER: &str = "realtime.openshift.io/cleanup";
 

@@ -78,6 +78,10 @@ pub struct NodeKernelSpec {
     /// Arguments that must stand in the running kernel's command line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
+    /// Who brings the arguments onto the command line: the Machine Config Operator wherever there is one, else the
+    /// node daemon. Absent: whoever switches the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments_provider: Option<KernelProvider>,
 }
 
 /// A node's CPUs, as kernel lists.
@@ -129,9 +133,15 @@ pub struct NodeLatencySpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RealtimeNodeStatus {
+    /// The generation of the spec that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
     /// How far the node is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<NodePhase>,
+    /// Whether the node must be disturbed (drained and rebooted), and whether it has begun. Absent: it needn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<NodeTurn>,
     /// The running kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<NodeKernelStatus>,
@@ -154,6 +164,19 @@ pub struct RealtimeNodeStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::conditions_schema")]
     pub conditions: Vec<Condition>,
+}
+
+/// A node's part in the agreement about who may be disturbed when.
+///
+/// The daemon writes `Wanted`; the operator answers with the label `realtime.openshift.io/turn: granted` on the
+/// RealtimeNode; the daemon writes `Taken` (only at the very resourceVersion at which it saw the label) before it
+/// disturbs anything, and removes the field when all is over; then the operator takes the label back.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeTurn {
+    /// The node must be disturbed, and waits to be allowed to.
+    Wanted,
+    /// It was allowed to, and is at it.
+    Taken,
 }
 
 /// How far a node is.

@@ -24,6 +24,12 @@ pub(super) fn node_spec(profile: &ValidProfile, arguments: &[String]) -> Realtim
                 .clone()
                 .filter(|_| !by_machine_config_operator),
             arguments: arguments.to_vec(),
+            // Where there is a MachineConfig, the arguments are in it, whoever switches the kernel.
+            arguments_provider: Some(if profile.served.machine_configs {
+                KernelProvider::MachineConfigOperator
+            } else {
+                KernelProvider::NodeDaemon
+            }),
         }),
         cpu: profile.cpus.as_ref().map(|cpus| NodeCpuSpec {
             reserved: cpus.reserved.to_string(),

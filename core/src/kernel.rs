@@ -1,0 +1,232 @@
+//! From the kernel that is wanted and what host and cluster hold to the ONE next step, with its argv. Pure: no memory,
+//! no clock, no host. The daemon may die between any two steps; the next call starts from what is there.
+//!
+//! Two owners never drive one node: where the Machine Config Operator switches the kernel, this only verifies.
+
+pub mod command;
+pub mod nevra;
+pub mod ostree;
+pub mod record;
+
+use crate::api::realtime_node::{NodePhase, NodeTurn};
+use crate::api::realtime_profile::PackagesSpec;
+use crate::conditions::Decided;
+
+pub use command::Command;
+pub use nevra::Nevra;
+pub use record::Record;
+
+/// What the node's kernel shall be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// The real-time kernel; false: the stock kernel.
+    pub realtime: bool,
+    /// Whether this daemon switches the kernel. False: the Machine Config Operator does, and the daemon verifies.
+    pub ours: bool,
+    /// Whether this daemon brings the arguments onto the command line. False: a MachineConfig does.
+    pub arguments_ours: bool,
+    /// The kernel arguments, one an entry, in their order.
+    pub arguments: Vec<String>,
+    /// Packages and where they come from.
+    pub packages: PackagesSpec,
+    /// The value of the retry annotation: another value allows another attempt.
+    pub retry: Option<String>,
+}
+
+/// Everything that a decision needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The running kernel.
+    pub boot: Boot,
+    /// How this host gets its kernel.
+    pub system: System,
+    /// What was written down on the host.
+    pub record: Record,
+    /// What the package source offers. `None`: not looked at since the daemon's start ([`Step::Prepare`] does).
+    pub offered: Option<Offered>,
+    /// The node's side of the cluster.
+    pub node: Surroundings,
+}
+
+/// The running kernel, read from files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Boot {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub id: String,
+    /// `/proc/sys/kernel/osrelease`.
+    pub release: String,
+    /// `/sys/kernel/realtime` is 1, or `/proc/version` says PREEMPT_RT (or PREEMPT RT).
+    pub realtime: bool,
+    /// `/proc/cmdline`, as it stands.
+    pub command_line: String,
+}
+
+/// How a host gets its kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum System {
+    /// rpm-ostree.
+    Ostree(Box<OstreeView>),
+    /// dnf and grubby.
+    Rpm(Box<RpmView>),
+    /// Neither: the kernel can only be verified. Why, in words.
+    Other(String),
+}
+
+/// An rpm-ostree host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OstreeView {
+    /// `rpm-ostree status --json`.
+    pub status: ostree::Status,
+    /// What `rpm-ostree kargs` prints: the arguments of the deployment that boots next.
+    pub next_arguments: String,
+    /// `rpm -qa` of the kernel's packages, of the booted deployment.
+    pub kernel_packages: Vec<Nevra>,
+    /// The words of a finalization that failed at the last shutdown.
+    pub finalize_failure: Option<String>,
+    /// Free bytes on the file system of `/boot`.
+    pub boot_free: Option<u64>,
+    /// Bytes that one more kernel with its initramfs takes there: the largest one that is there.
+    pub boot_needed: Option<u64>,
+    /// Ids of the rpm repositories that the host has enabled.
+    pub enabled_repositories: Vec<String>,
+}
+
+/// A host with dnf and grubby.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RpmView {
+    /// `rpm -qa` of the kernel's packages.
+    pub kernel_packages: Vec<Nevra>,
+    /// `grubby --default-kernel`: a path below `/boot`.
+    pub default_kernel: Option<String>,
+    /// `grubby --info=ALL`.
+    pub entries: Vec<BootEntry>,
+    /// Ids of the rpm repositories that the host has enabled.
+    pub enabled_repositories: Vec<String>,
+    /// Free bytes on the file system of `/boot`.
+    pub boot_free: Option<u64>,
+    /// Bytes that one more kernel with its initramfs takes there.
+    pub boot_needed: Option<u64>,
+}
+
+/// A boot loader entry of grubby.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BootEntry {
+    /// Path of the kernel, such as `/boot/vmlinuz-5.14.0-427.el9.x86_64+rt`.
+    pub kernel: String,
+    /// Its arguments.
+    pub arguments: String,
+}
+
+/// What a package source offers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Offered {
+    /// RPM files on the host, verified: the package and its path on the host.
+    Files(Vec<(Nevra, String)>),
+    /// Repositories, by name: what the program that resolves them says is asked by a dry run.
+    Repositories,
+    /// The source can't be used: reason constant and words (disk full, gone, sha256 wrong, not enabled …).
+    Failed {
+        /// The reason.
+        reason: &'static str,
+        /// The words, with the remedy.
+        message: String,
+        /// Whether another try may succeed without a change (network).
+        transient: bool,
+    },
+}
+
+/// The node's side of the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Surroundings {
+    /// False: no operator and no cluster (a systemd service alone): no turns, no cordon, no drain.
+    pub cluster: bool,
+    /// Without a cluster: whether the configuration allows a reboot. In a cluster the turn does.
+    pub may_reboot: bool,
+    /// The label is there.
+    pub granted: bool,
+    /// What our own status says.
+    pub turn: Option<NodeTurn>,
+    /// Who cordoned the node.
+    pub cordon: Cordon,
+    /// How far the drain is; `Unknown` before the first look in this phase.
+    pub drain: Drain,
+}
+
+/// Who cordoned the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cordon {
+    /// Nobody.
+    #[default]
+    No,
+    /// We did: our annotation is on it.
+    Ours,
+    /// Somebody else: never undone.
+    Others,
+}
+
+/// How far a drain is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Drain {
+    /// Nobody has looked.
+    #[default]
+    Unknown,
+    /// These pods (`namespace/name`, and why one stays) are still there.
+    Remaining {
+        /// The pods and the reason of each.
+        pods: Vec<String>,
+        /// Seconds since the cordon.
+        seconds: u64,
+    },
+    /// Nothing that must go is left.
+    Done,
+}
+
+/// The next step, and what is to be told meanwhile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Next {
+    /// Where the node is on its way.
+    pub phase: NodePhase,
+    /// What to do.
+    pub step: Step,
+    /// Conditions KernelReady and Degraded.
+    pub conditions: Vec<Decided>,
+}
+
+/// One step. Each is done whole or not at all, or leaves something that the next look sees.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing to do until something changes.
+    Rest,
+    /// Look again after so many seconds, or when something changes.
+    Wait {
+        /// Seconds.
+        seconds: u32,
+    },
+    /// `status.turn: Wanted`, and wait for the grant.
+    WantTurn,
+    /// `status.turn: Taken`, at the resourceVersion at which the grant was seen.
+    TakeTurn,
+    /// Remove `status.turn`.
+    ReturnTurn,
+    /// Make the package source ready: download and verify, look into the directory, unpack the image.
+    Prepare,
+    /// Write the record.
+    Save(Box<Record>),
+    /// Run a command that changes the host. When it fails, its words are put into the record's attempt; then look again.
+    Run(Command),
+    /// Cordon the node, with our annotation.
+    Cordon,
+    /// Evict what has to go; look again when something has gone.
+    Drain,
+    /// Uncordon, and take our annotation off.
+    Uncordon,
+    /// Reboot through systemd.
+    Reboot,
+}
+
+impl Boot {
+    /// Whether the running kernel is a real-time one by its own word.
+    pub fn is_realtime(&self) -> bool {
+        self.realtime
+    }
+}

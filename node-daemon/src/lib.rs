@@ -1,0 +1,3 @@
+//! The node daemon's parts, so that tests can reach them. `main.rs` wires them.
+
+pub mod host;

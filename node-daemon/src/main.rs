@@ -1,0 +1,3 @@
+//! Wires the daemon together and does nothing else.
+
+fn main() {}
