@@ -20,6 +20,7 @@ must_not() {
 }
 
 must_not realtime-core tokio kube-client kube-runtime hyper
-must_not realtime-operator oc-realtime realtime-testing
-must_not oc-realtime realtime-operator realtime-testing
+must_not realtime-operator oc-realtime realtime-node-daemon realtime-testing
+must_not oc-realtime realtime-operator realtime-node-daemon realtime-testing
+must_not realtime-node-daemon realtime-operator oc-realtime realtime-testing
 exit $failed
