@@ -120,7 +120,9 @@ pub struct BootEntry {
 /// What a package source offers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Offered {
-    /// RPM files on the host, verified: the package and its path on the host.
+    /// RPM files on the host, verified: the package and its path on the host. The replacements of base packages
+    /// (`packages.replace`) are among them: [`Offered::replaces`] tells which. When the source is repositories (or none
+    /// is named), these are the only files, and the kernel's packages come by name.
     Files(Vec<(Nevra, String)>),
     /// Repositories, by name: what the program that resolves them says is asked by a dry run.
     Repositories,
@@ -222,6 +224,18 @@ pub enum Step {
     Uncordon,
     /// Reboot through systemd.
     Reboot,
+}
+
+impl Offered {
+    /// Whether the file at this path of the host replaces a base package. The daemon names what it downloads
+    /// `<sha256>.rpm`.
+    pub fn replaces(packages: &PackagesSpec, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        packages
+            .replace
+            .iter()
+            .any(|package| name.strip_suffix(".rpm") == Some(package.sha256.as_str()))
+    }
 }
 
 impl Boot {
