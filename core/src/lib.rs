@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod conditions;
 pub mod cpu_set;
 pub mod facts;
+pub mod host_facts;
 pub mod input;
 pub mod kernel;
 pub mod merge;

@@ -1,5 +1,7 @@
 //! `RealtimeNode`: the meeting place of operator (`spec`) and daemon (`status`). Types and schema only.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -62,6 +64,40 @@ pub struct RealtimeNodeSpec {
     /// The latency that the node must prove.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<NodeLatencySpec>,
+    /// What is set while the node runs, whoever sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<NodeTuningSpec>,
+    /// Huge pages that must be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hugepages: Vec<NodeHugepagesSpec>,
+}
+
+/// What is set while a node runs.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeTuningSpec {
+    /// The TuneD profile that must be active. Absent where no Node Tuning Operator brings one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuned_profile: Option<String>,
+    /// Kernel parameters and their values, as in the TuneD profile.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// The CPU frequency governor. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub governor: Option<String>,
+}
+
+/// Huge pages of one size that must be there.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeHugepagesSpec {
+    /// Size of a page, as `1G`.
+    pub size: String,
+    /// Number of pages, at least.
+    pub count: i64,
+    /// The NUMA node. Absent: spread over all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<i64>,
 }
 
 /// The kernel that a node shall run.
@@ -427,19 +463,37 @@ pub struct Drift {
 }
 
 /// Where a node can differ from its spec.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// In the order in which drift is listed: what explains other entries comes first.
+#[derive(
+    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum DriftArea {
+    /// The running kernel.
+    Kernel,
     /// The kernel's command line.
     KernelArgument,
+    /// CPUs without a timer tick.
+    NohzFull,
+    /// Simultaneous multithreading.
+    Smt,
+    /// CPUs that are online, or offline.
+    OfflineCpu,
+    /// A cpuset, or a process's CPUs.
+    CpuSet,
+    /// Huge pages.
+    Hugepages,
     /// The active TuneD profile.
     Tuned,
-    /// An interrupt's CPUs.
-    IrqAffinity,
-    /// A cpuset.
-    CpuSet,
     /// A kernel parameter.
     Sysctl,
     /// A CPU frequency governor.
     Governor,
+    /// An idle state of a CPU.
+    CState,
+    /// The kernel's clock.
+    Clocksource,
+    /// An interrupt's CPUs.
+    IrqAffinity,
 }

@@ -4,6 +4,8 @@
 mod devices;
 mod sections;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::ObjectMeta;
 use serde_json::json;
@@ -60,6 +62,33 @@ fn data(profile: &ValidProfile) -> String {
         "sections": sections,
     });
     text(Template::Tuned, &context)
+}
+
+/// What the profile sets that can be read back: kernel parameters, and the CPU frequency governor.
+pub(super) fn settings(profile: &ValidProfile) -> (BTreeMap<String, String>, Option<String>) {
+    let (mut sysctls, mut governor) = (BTreeMap::new(), None);
+    for section in sections::sections(profile) {
+        let option = |key: &str| {
+            let found = section.options.iter().find(|(name, _)| name == key);
+            found.map(|(_, value)| value.trim())
+        };
+        if option("enabled") == Some("false") {
+            continue;
+        }
+        match option("type").unwrap_or(&section.name) {
+            "sysctl" => sysctls.extend(
+                section
+                    .options
+                    .iter()
+                    // Options of TuneD itself have no dot.
+                    .filter(|(key, _)| key.contains(['.', '/']))
+                    .map(|(key, value)| (one_line(key), one_line(value))),
+            ),
+            "cpu" => governor = option("governor").map(one_line).or(governor),
+            _ => {}
+        }
+    }
+    (sysctls, governor)
 }
 
 /// By the pool that the MachineConfig goes to; by the nodes' labels where there are no pools. None where these can't say
