@@ -8,6 +8,9 @@ set -euo pipefail
 for_build=(gcc libc6-dev make pkg-config libssl-dev util-linux)
 # The real programs that the tests compare our output with.
 for_test=(tuned ignition)
+# The real node (testing/src/real_node.rs): runc and CRI-O link to libseccomp, CRI-O starts conmon for
+# each container, skopeo puts images into its storage, kube-proxy calls nft, the test images hold busybox.
+for_test+=(libseccomp-dev conmon skopeo nftables iproute2 busybox-static)
 
 wanted=("${for_build[@]}")
 if [ "${1:-test}" = test ]; then

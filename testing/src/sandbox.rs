@@ -73,7 +73,7 @@ pub async fn start(root: &Path, operator: &Path) -> Result<Sandbox, Error> {
         return Err(Error::NoOperator(operator.to_owned()));
     }
     // Blocking, and minutes at the very first time: it shows its own progress.
-    tokio::task::block_in_place(|| programs::ensure(&Program::ALL))?;
+    tokio::task::block_in_place(|| programs::ensure(&Program::CONTROL_PLANE))?;
 
     say("starting etcd and kube-apiserver on loopback");
     let control_plane = ControlPlane::start(Options::default()).await?;

@@ -4,13 +4,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Error, Pinned, Program};
+use super::Error;
+use super::cache::Pinned;
+use super::catalog::{Program, Source};
 
 /// Often enough to see that it lives, rare enough for a log of minutes to stay on one screen.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
@@ -45,13 +47,14 @@ pub(super) fn build(pinned: &Pinned, programs: &[Program], output: &Path) -> Res
         let mut command = go(pinned);
         command
             .arg("build")
-            .args(["-mod=readonly", "-trimpath", "-buildvcs=false", "-v"]);
+            .args(["-mod=readonly", "-trimpath", "-buildvcs=false", "-v"])
+            .args(tags(pinned));
         command
             .arg("-ldflags")
             .arg(&flags)
             .arg("-o")
             .arg(output.join(program.file_name()))
-            .arg(program.package());
+            .args(package(*program));
         let step = format!(
             "{} ({} of {})",
             program.file_name(),
@@ -80,10 +83,13 @@ pub(super) fn build(pinned: &Pinned, programs: &[Program], output: &Path) -> Res
 
 fn go(pinned: &Pinned) -> Command {
     let mut command = Command::new("go");
-    // Static programs that need no C compiler; a go.work of the user's has no say here.
+    // Static programs without C wherever that works; a go.work of the user's has no say here.
     command
         .current_dir(pinned.module.directory())
-        .env("CGO_ENABLED", "0")
+        .env(
+            "CGO_ENABLED",
+            if pinned.module.needs_c() { "1" } else { "0" },
+        )
         .env("GOWORK", "off")
         .stdin(Stdio::null());
     command
@@ -97,15 +103,43 @@ fn count_packages(pinned: &Pinned, programs: &[Program]) -> Result<usize, Error>
     let mut command = go(pinned);
     command
         .args(["list", "-mod=readonly", "-deps"])
-        .args(programs.iter().map(|program| program.package()));
+        .args(tags(pinned))
+        .args(programs.iter().filter_map(|program| package(*program)));
+    Ok(output(pinned, command)?.lines().count())
+}
+
+/// The Go package of a program, unless it isn't one of Go.
+fn package(program: Program) -> Option<&'static str> {
+    match program.source() {
+        Source::Go(package) => Some(package),
+        Source::C(_) => None,
+    }
+}
+
+/// The flag for the module's build tags.
+fn tags(pinned: &Pinned) -> Option<String> {
+    let tags = pinned.module.tags();
+    (!tags.is_empty()).then(|| format!("-tags={tags}"))
+}
+
+/// Where Go keeps the upstream module's files, after downloading them when they aren't there.
+pub(super) fn module_directory(pinned: &Pinned) -> Result<PathBuf, Error> {
+    let mut command = go(pinned);
+    // `mod download` takes the version from go.mod, as all commands here do.
+    command
+        .args(["mod", "download", "-json"])
+        .arg(pinned.module.upstream());
+    let described: serde_json::Value =
+        serde_json::from_str(&output(pinned, command)?).unwrap_or_default();
+    Ok(PathBuf::from(described["Dir"].as_str().unwrap_or_default()))
+}
+
+/// What a command of Go prints.
+fn output(pinned: &Pinned, mut command: Command) -> Result<String, Error> {
     let description = describe(&command);
     let output = command.output().map_err(Error::NoGo)?;
     if output.status.success() {
-        return Ok(output
-            .stdout
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .count());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = said.lines().collect();
