@@ -8,10 +8,10 @@
 pub mod apply;
 mod arguments;
 pub mod audit;
-mod certificates;
-mod directory;
+pub(crate) mod certificates;
+pub(crate) mod directory;
 mod error;
-mod kubeconfig;
+pub(crate) mod kubeconfig;
 mod supervisor;
 
 use std::env;
@@ -39,6 +39,9 @@ pub use error::Error;
 use kubeconfig::User;
 use supervisor::Supervisor;
 
+/// What the directories' names start with; the supervisor removes none with another name.
+const DIRECTORY_PREFIX: &str = "realtime-control-plane-";
+
 const ETCD: &str = "etcd";
 const API_SERVER: &str = "kube_apiserver";
 
@@ -54,7 +57,7 @@ const READY_TIME_LIMIT: Duration = Duration::from_mins(2);
 const READY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Longer than any test or sandbox runs.
-const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
+pub(crate) const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
 
 /// What a control plane may have beyond the usual.
 #[derive(Clone, Debug, Default)]
@@ -91,9 +94,9 @@ impl ControlPlane {
         };
 
         let parent = env::temp_dir();
-        directory::sweep(&parent);
-        let directory =
-            Directory::create(&parent).map_err(Error::io("making a directory in", &parent))?;
+        directory::sweep(&parent, DIRECTORY_PREFIX);
+        let directory = Directory::create(&parent, DIRECTORY_PREFIX)
+            .map_err(Error::io("making a directory in", &parent))?;
         let certificates = Certificates::generate()?;
         let supervisor = Arc::new(Supervisor::start(directory.path())?);
         let mut control_plane = Self {
@@ -395,7 +398,7 @@ impl Drop for ControlPlane {
 }
 
 /// What a ready API server answers to: its own checks, and what it makes at its first start.
-async fn missing(client: &Client) -> Result<(), kube::Error> {
+pub(crate) async fn missing(client: &Client) -> Result<(), kube::Error> {
     let readyz = kube::core::Request::new("")
         .get("readyz", &GetParams::default())
         .map_err(kube::Error::BuildRequest)?;
@@ -407,7 +410,7 @@ async fn missing(client: &Client) -> Result<(), kube::Error> {
     Ok(())
 }
 
-async fn client(kubeconfig: &Path) -> Result<Client, Error> {
+pub(crate) async fn client(kubeconfig: &Path) -> Result<Client, Error> {
     let failed = |source| Error::Kubeconfig {
         path: kubeconfig.to_owned(),
         source: Box::new(source),
@@ -419,7 +422,7 @@ async fn client(kubeconfig: &Path) -> Result<Client, Error> {
     Client::try_from(config).map_err(Error::kube("making a client"))
 }
 
-fn free_port() -> Result<u16, Error> {
+pub(crate) fn free_port() -> Result<u16, Error> {
     let mut random = rand::rng();
     (0..100)
         .map(|_| random.random_range(PORTS))
@@ -428,7 +431,7 @@ fn free_port() -> Result<u16, Error> {
 }
 
 /// Keys and tokens are for this user only.
-fn write_private(path: &Path, content: &str) -> Result<(), Error> {
+pub(crate) fn write_private(path: &Path, content: &str) -> Result<(), Error> {
     let mut options = OpenOptions::new();
     let file = options
         .write(true)
