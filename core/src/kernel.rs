@@ -46,6 +46,9 @@ pub struct Observed {
     pub offered: Option<Offered>,
     /// The node's side of the cluster.
     pub node: Surroundings,
+    /// Seconds since the epoch. Only differences to [`record::Attempt::failed_at`] count: how long to wait before
+    /// something that failed is tried again.
+    pub now: u64,
 }
 
 /// The running kernel, read from files.
@@ -152,6 +155,10 @@ pub struct Surroundings {
     pub cordon: Cordon,
     /// How far the drain is; `Unknown` before the first look in this phase.
     pub drain: Drain,
+    /// Whether the Machine Config Operator has nothing to do on this node: its state is Done and currentConfig is
+    /// desiredConfig. `None`: there is none, or it isn't known. Only asked where that operator switches the kernel, so
+    /// that a node on its way is not told to be degraded.
+    pub settled: Option<bool>,
 }
 
 /// Who cordoned the node.
@@ -214,7 +221,8 @@ pub enum Step {
     Prepare,
     /// Write the record.
     Save(Box<Record>),
-    /// Run a command that changes the host. When it fails, its words are put into the record's attempt; then look again.
+    /// Run a command that changes the host. Whatever comes of it is noted with [`Record::note`] and the record written;
+    /// then look again. (A daemon that dies in between loses nothing but one back-off: the host is looked at.)
     Run(Command),
     /// Cordon the node, with our annotation.
     Cordon,

@@ -40,4 +40,9 @@ impl Command {
             .chain(arguments)
             .collect()
     }
+
+    /// The command line, words joined by blanks: for people and for comparing, never for a shell.
+    pub fn line(&self) -> String {
+        self.argv().join(" ")
+    }
 }

@@ -24,6 +24,10 @@ impl fmt::Display for Nevra {
         if self.epoch > 0 {
             write!(out, "{}:", self.epoch)?;
         }
-        write!(out, "{}-{}.{}", self.version, self.release, self.architecture)
+        write!(
+            out,
+            "{}-{}.{}",
+            self.version, self.release, self.architecture
+        )
     }
 }

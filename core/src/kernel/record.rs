@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::command::Command;
+
 /// The record.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -13,8 +15,13 @@ pub struct Record {
     pub arguments: Vec<String>,
     /// The deployment that we pinned, by checksum and serial: only that one is unpinned by us.
     pub pinned: Option<(String, i64)>,
-    /// Packages that we installed on a plain rpm host, and may remove again.
+    /// Arguments of others that stood in the way of ours (another value of an argument that holds one), and come back
+    /// when ours go.
+    pub replaced_arguments: Vec<String>,
+    /// Packages that we asked for, by name (rpm-ostree: also as `name-version-release.arch`), and may remove again.
     pub installed: Vec<String>,
+    /// Names of base packages that we replaced on an ostree host, and reset when going back.
+    pub replaced: Vec<String>,
     /// The stock kernel that was the default on a plain rpm host before us: path below `/boot`.
     pub stock_kernel: Option<String>,
 }
@@ -37,10 +44,34 @@ pub struct Attempt {
     pub caches_cleaned: bool,
     /// The last command that failed in it, and its words.
     pub error: Option<CommandFailure>,
-    /// How often a command failed.
+    /// How often the command in `error` failed in a row.
     pub failures: u32,
+    /// When it failed last, seconds since the epoch.
+    pub failed_at: u64,
+    /// The command that is about to run, and what it starts from: what appears after it is ours.
+    pub intent: Option<Intent>,
+    /// Packages that the source does not offer and that are not needed.
+    pub dropped: Vec<String>,
+    /// Repositories can't be reached, and only files are installed: without looking at the repositories.
+    pub cache_only: bool,
     /// It came to an end: reason constant and words.
     pub failed: Option<Failure>,
+    /// It came to a good end: the wanted kernel was seen running.
+    pub succeeded: bool,
+}
+
+/// A command that is about to run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Intent {
+    /// The command line.
+    pub command: String,
+    /// Id and commit of the deployment that was first in the list before it.
+    pub front: String,
+    /// The boot in which it runs.
+    pub boot_id: String,
+    /// It ran, and said that it went well. That alone proves nothing.
+    pub done: bool,
 }
 
 /// What was staged.
@@ -77,4 +108,42 @@ pub struct Failure {
     pub reason: String,
     /// In words, with the way out.
     pub message: String,
+}
+
+impl Record {
+    /// What came of a command that [`super::Step::Run`] asked for. `now`: seconds since the epoch.
+    pub fn note(&mut self, command: &Command, failure: Option<CommandFailure>, now: u64) {
+        let line = command.line();
+        let attempt = self.attempt.get_or_insert_default();
+        match failure {
+            None => {
+                attempt.error = None;
+                attempt.failures = 0;
+                if let Some(intent) = attempt
+                    .intent
+                    .as_mut()
+                    .filter(|intent| intent.command == line)
+                {
+                    intent.done = true;
+                }
+            }
+            Some(failure) => {
+                let again = attempt
+                    .error
+                    .as_ref()
+                    .is_some_and(|error| error.command == line);
+                attempt.failures = if again {
+                    attempt.failures.saturating_add(1)
+                } else {
+                    1
+                };
+                attempt.failed_at = now;
+                // Whatever words the runner uses for the command line, it is compared by ours.
+                attempt.error = Some(CommandFailure {
+                    command: line,
+                    ..failure
+                });
+            }
+        }
+    }
 }
