@@ -22,6 +22,7 @@ pub mod render;
 pub mod rollout;
 pub mod selector;
 pub mod status;
+pub mod turns;
 pub mod validate;
 pub mod watch_view;
 pub mod yaml;
