@@ -4,15 +4,18 @@
 //! a test. Symbolic links are resolved within the root. Every command is logged, limited in time, ended with all its
 //! children, and the end of its stderr is in the error.
 
-use std::io::{Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+mod files;
+mod resolve;
 pub mod run;
+mod tail;
 
+pub use files::FileFacts;
 pub use run::{Output, Runner};
 
-/// More than any file that is read here has. A bigger one is an error, not memory.
+/// More bytes than any file that is read here has. A bigger one is an error, not memory.
 pub const READ_LIMIT: u64 = 16 << 20;
 
 /// The host.
@@ -59,6 +62,23 @@ pub enum HostError {
         /// The end of its stderr.
         stderr: String,
     },
+    /// A command's output is more than anything that is read here.
+    #[error(
+        "`{command}` ended well, but it printed more than {} bytes",
+        run::STDOUT_LIMIT
+    )]
+    TooMuchOutput {
+        /// The command line.
+        command: String,
+    },
+    /// A command's output, or a file, is not what it should be.
+    #[error("what `{command}` printed can't be used: {why}")]
+    Unreadable {
+        /// The command line.
+        command: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A command ended with an error.
     #[error("`{command}` ended with {}: {stderr}", code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}")))]
     Failed {
@@ -98,7 +118,8 @@ impl Host {
         &self.runner
     }
 
-    /// A path of the host below the root. `..` never leaves it.
+    /// A path of the host below the root, as text: `..` never leaves it, but symbolic links are not looked at. To open
+    /// something, use the functions that resolve them within the root.
     pub fn path(&self, path: &str) -> PathBuf {
         let mut joined = self.root.clone();
         let mut depth = 0;
@@ -118,87 +139,14 @@ impl Host {
         joined
     }
 
-    /// The text of a file, bytes that are no UTF-8 replaced.
-    pub fn read(&self, path: &str) -> Result<String, HostError> {
-        let failed = |source| HostError::File {
-            action: "reading",
-            path: path.to_owned(),
-            source,
-        };
-        let file = std::fs::File::open(self.path(path)).map_err(failed)?;
-        let mut bytes = Vec::new();
-        file.take(READ_LIMIT + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        if bytes.len() as u64 > READ_LIMIT {
-            return Err(HostError::TooBig {
-                path: path.to_owned(),
-            });
+    /// Whether a program is there: in the folder that replaces the host's programs, else where a host has them.
+    pub fn has_program(&self, name: &str) -> bool {
+        match self.runner.commands() {
+            Some(commands) => commands.join(name).exists(),
+            None => ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+                .iter()
+                .any(|folder| self.exists(&format!("{folder}/{name}"))),
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// The text of a file, `None` when it isn't there.
-    pub fn read_optional(&self, path: &str) -> Result<Option<String>, HostError> {
-        match self.read(path) {
-            Err(error) if error.is_not_found() => Ok(None),
-            other => other.map(Some),
-        }
-    }
-
-    /// The names in a folder, sorted.
-    pub fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
-        let failed = |source| HostError::File {
-            action: "listing",
-            path: path.to_owned(),
-            source,
-        };
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(self.path(path)).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            names.push(name.to_string_lossy().into_owned());
-        }
-        names.sort();
-        Ok(names)
-    }
-
-    /// Whether something is there.
-    pub fn exists(&self, path: &str) -> bool {
-        self.path(path).exists()
-    }
-
-    /// Writes a file of ours whole or not at all: a crash leaves the old or the new one. Makes its folder.
-    pub fn write_atomically(&self, path: &str, contents: &[u8]) -> Result<(), HostError> {
-        let failed = |source| HostError::File {
-            action: "writing",
-            path: path.to_owned(),
-            source,
-        };
-        let target = self.path(path);
-        let folder = target.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let temporary = folder.join(name);
-        let mut file = std::fs::File::create(&temporary).map_err(failed)?;
-        file.write_all(contents)
-            .and_then(|()| file.sync_all())
-            .map_err(failed)?;
-        std::fs::rename(&temporary, &target).map_err(failed)?;
-        // The name too must survive a power cut.
-        std::fs::File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)
-    }
-
-    /// Free bytes, for everybody, on the file system of a path.
-    pub fn free_bytes(&self, path: &str) -> Result<u64, HostError> {
-        let space = rustix::fs::statvfs(self.path(path)).map_err(|error| HostError::File {
-            action: "asking for the free space of",
-            path: path.to_owned(),
-            source: error.into(),
-        })?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
     /// Runs a command on the host, and gives its output when it ended with 0.
