@@ -1,5 +1,10 @@
 //! The node daemon's parts, so that tests can reach them. `main.rs` wires them.
 
+pub mod args;
+pub mod cluster;
+pub mod config;
+pub mod drain;
+pub mod events;
 pub mod host;
 pub mod sources;
 pub mod system;
