@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, DynamicObject, GetParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -233,11 +233,39 @@ impl ControlPlane {
         namespace: &str,
         service_account: &str,
     ) -> Result<PathBuf, Error> {
+        self.token_kubeconfig(namespace, service_account, None)
+            .await
+    }
+
+    /// [`Self::kubeconfig_for`] as a pod has it that runs under that `ServiceAccount`: the token is bound to the pod,
+    /// and says on which node it is.
+    pub async fn kubeconfig_for_pod(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        pod: &Pod,
+    ) -> Result<PathBuf, Error> {
+        self.token_kubeconfig(namespace, service_account, Some(pod))
+            .await
+    }
+
+    async fn token_kubeconfig(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        pod: Option<&Pod>,
+    ) -> Result<PathBuf, Error> {
         let name = format!("{namespace}/{service_account}");
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client().await?, namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec {
                 expiration_seconds: Some(TOKEN_SECONDS),
+                bound_object_ref: pod.map(|pod| BoundObjectReference {
+                    api_version: Some("v1".to_owned()),
+                    kind: Some("Pod".to_owned()),
+                    name: pod.metadata.name.clone(),
+                    uid: pod.metadata.uid.clone(),
+                }),
                 ..TokenRequestSpec::default()
             },
             ..TokenRequest::default()
@@ -251,9 +279,12 @@ impl ControlPlane {
             .status
             .map(|status| status.token)
             .ok_or_else(|| Error::NoToken(name))?;
+        let holder = pod
+            .and_then(|pod| pod.metadata.name.as_deref())
+            .unwrap_or(service_account);
         let path = self
             .file("kubeconfigs")
-            .join(format!("{namespace}.{service_account}"));
+            .join(format!("{namespace}.{holder}"));
         self.write_kubeconfig(&path, namespace, service_account, &User::Token(&token))?;
         Ok(path)
     }

@@ -7,6 +7,7 @@
 
 pub mod agent;
 mod controller;
+pub mod hosts;
 pub mod install;
 pub mod kubelet_config;
 pub mod names;
@@ -16,6 +17,7 @@ pub mod render;
 pub mod world;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -26,6 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use hosts::Hosts;
 pub use install::Capacity;
 
 /// When a change is rendered.
@@ -54,6 +57,8 @@ pub struct Options {
     pub time_scale: f64,
     /// Whether the pool names degraded nodes, as it does where MachineConfigNodes are served (4.19 and later).
     pub names_degraded_nodes: bool,
+    /// The machines behind the nodes, where there are any.
+    pub hosts: Option<Arc<dyn Hosts>>,
 }
 
 impl Default for Options {
@@ -64,6 +69,7 @@ impl Default for Options {
             work: Duration::from_secs(2),
             time_scale: 1.0,
             names_degraded_nodes: true,
+            hosts: None,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Plays the nodes' agents: writes the steps of `agent`, and the reboots.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
+use super::super::hosts::Outcome;
 use super::super::{agent, install, names, node};
 use super::Controller;
 
@@ -25,11 +28,39 @@ impl Controller {
                 .get(names::REBOOTS)
                 .and_then(|n| n.parse().ok())
                 .unwrap_or_default();
-            self.reboot(&api, &node, config, boots + 1).await?;
+            match self.update_machine(&node, config).await {
+                Ok(Outcome::Done) => {}
+                Ok(Outcome::NoMachine) => self.reboot(&api, &node, config, boots + 1).await?,
+                Err(reason) => {
+                    // As the real agent: Degraded, the node stays cordoned, and it tries again.
+                    let degraded = BTreeMap::from([
+                        (names::STATE, names::state::DEGRADED.to_owned()),
+                        (names::REASON, reason),
+                    ]);
+                    return self
+                        .patch_node(&api, name, &node::annotations_patch(&degraded))
+                        .await;
+                }
+            }
             annotations.insert(names::REBOOTS, (boots + 1).to_string());
         }
         self.patch_node(&api, name, &node::annotations_patch(&annotations))
             .await
+    }
+
+    /// Has the machine behind the node updated, where there is one.
+    async fn update_machine(&self, node: &Node, config: &str) -> Result<Outcome, String> {
+        let Some(hosts) = self.options.hosts.clone() else {
+            return Ok(Outcome::NoMachine);
+        };
+        let Some(to) = self.world.configs.get(config) else {
+            return Err(format!("missing MachineConfig {config}"));
+        };
+        let from = node
+            .annotations()
+            .get(names::CURRENT)
+            .and_then(|name| self.world.configs.get(name));
+        hosts.update(&node.name_any(), from, to).await
     }
 
     pub(super) async fn reboot(
