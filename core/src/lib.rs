@@ -4,6 +4,7 @@
 //! what shall happen is returned. `clippy.toml` beside this crate makes that a wall.
 
 pub mod api;
+pub mod audit;
 pub mod cluster;
 pub mod conditions;
 pub mod cpu_set;
