@@ -8,20 +8,27 @@
 //!    create is created so. A pool that an admin paused stays as it is: what is written there rolls nothing out.
 //! 4. KubeletConfig before MachineConfig.
 //! 5. What acts without a reboot (Tuned) waits until the configuration that it belongs to has landed.
-//! 6. We unpause only what we paused, and only when the pool's target holds everything that was written.
+//! 6. We unpause only what we paused, and only when the pool's target holds everything that was written, and no node
+//!    has a turn to be disturbed by its daemon.
+//! 7. The first write that reboots waits, for a bounded time, for what the nodes' daemons say of the hardware.
+//! 8. Nodes whose kernel their daemon switched go back before the Machine Config Operator may switch it, and before the
+//!    profile is gone.
 
 pub mod acceptance;
 mod change;
 pub mod difference;
+mod first_reports;
 pub mod landing;
 mod nodes;
 mod pause;
 mod removal;
 mod step;
+mod turning;
 
+pub use first_reports::Patience;
 pub use pause::{Pause, pause_of};
 pub use removal::no_node;
-pub use step::{Kind, Step, Wait};
+pub use step::{Before, Kind, Step, Wait};
 
 #[cfg(test)]
 pub(crate) mod simulation;
@@ -40,7 +47,10 @@ use crate::validate::ValidProfile;
 use change::{
     Change, change, changes_pool, kubelet_change, prune, runtime_class_step, simple, write,
 };
+use first_reports::{first_reports, is_first_write};
+use nodes::Nodes;
 use pause::{hold, unpause};
+use turning::{Turning, turning};
 
 /// What is there under our names, whole, as the API server holds it. `None`: it isn't there.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,6 +78,8 @@ pub struct Observed<'a> {
     pub cluster: &'a Cluster,
     /// What is there under our names.
     pub live: &'a Live,
+    /// How long the nodes' first reports are waited for; `None`: not at all.
+    pub patience: Option<&'a Patience>,
 }
 
 /// The pool as it is applied: what a render says, but never `spec.paused`, which the pause owns.
@@ -97,7 +109,11 @@ pub fn next(observed: &Observed<'_>) -> Vec<Step> {
         return while_invalid(observed);
     };
     if valid.paused {
-        return vec![Step::Wait(Wait::RolloutPaused)];
+        let hold = "spec.rollout.pause to be false";
+        let mut steps = turns_without_change(observed, hold).into_steps();
+        steps.retain(|step| !matches!(step, Step::Wait(_)));
+        steps.push(Step::Wait(Wait::RolloutPaused));
+        return steps;
     }
     let mut steps = Vec::new();
     if !has_finalizer(observed.profile) {
@@ -114,14 +130,22 @@ pub(crate) fn has_finalizer(profile: &RealtimeProfile) -> bool {
         .any(|finalizer| finalizer == names::FINALIZER)
 }
 
+/// Turns while nothing of the profile is changed: none is given, and those that are over are taken back.
+fn turns_without_change(observed: &Observed<'_>, hold: &str) -> Turning {
+    let pool = removal::named_pool(observed);
+    turning(observed, &pool, &Nodes::default(), Some(hold))
+}
+
 /// Nothing is changed for an invalid profile, except that a pause of ours ends when what was last written has landed.
 fn while_invalid(observed: &Observed<'_>) -> Vec<Step> {
+    let turns = turns_without_change(observed, "the profile's errors to be corrected");
     let mut steps = Vec::new();
     for pool in ours_paused(observed) {
-        if landing::live_has_landed(observed, pool) {
+        if landing::live_has_landed(observed, pool) && !turns.keeps_paused(&pool.name_any()) {
             steps.extend(unpause(observed, pool));
         }
     }
+    steps.extend(turns.into_steps());
     steps.push(Step::Wait(Wait::Invalid));
     steps
 }
@@ -148,11 +172,17 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
     let live = observed.live;
     let mut steps = Vec::new();
 
-    let kubelet = kubelet_change(live, kubelet_config.as_ref().map(to_value).as_ref());
-    let machine = change(
+    let plan = nodes::plan(observed, Some((&valid.pool.name, node_spec)));
+    let mut kubelet = kubelet_change(live, kubelet_config.as_ref().map(to_value).as_ref());
+    let mut machine = change(
         live.machine_config.as_ref(),
         machine_config.as_ref().map(to_value).as_ref(),
     );
+    // What must come before anything that reboots is written.
+    let before = before_writing(observed, valid, rendered, &plan);
+    if before.is_some() {
+        (kubelet, machine) = (Change::None, Change::None);
+    }
     let reboots = kubelet != Change::None || machine != Change::None;
 
     // The pool: paused before anything that reboots is written.
@@ -162,23 +192,35 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
         .iter()
         .find(|pool| pool.name_any() == valid.pool.name);
     let mut landed = true;
+    // What was written last stands, while nodes go back to the stock kernel before the next is.
+    let mut stands = false;
     let mut pause = Pause::No;
+    let turns;
     if let Some(wanted_pool) = wanted_pool {
         let Some(pool) = pool else {
             if !valid.pool.ours {
                 steps.push(Step::Wait(Wait::PoolMissing(valid.pool.name.clone())));
                 return steps;
             }
+            turns = turning(observed, &valid.pool.name, &plan, Some(LANDING));
             // Former pools first: their nodes must not be caught between two changes.
-            steps.extend(removal::former_pools(observed, &valid.pool.name, reboots));
+            steps.extend(removal::former_pools(
+                observed,
+                &valid.pool.name,
+                reboots,
+                &plan,
+                &turns,
+            ));
             steps.push(Step::CreatePoolPaused);
+            steps.extend(before.map(Step::Wait));
             steps.extend(write(kubelet, machine, valid));
             steps.extend(runtime_class_step(
                 live,
                 runtime_class.as_ref(),
                 &valid.name,
             ));
-            steps.extend(nodes::steps(observed, Some((&valid.pool.name, node_spec))));
+            steps.extend(plan.steps);
+            steps.extend(turns.into_steps());
             steps.push(Step::Wait(Wait::Target(vec![format!(
                 "pool {} has no rendered configuration yet",
                 valid.pool.name
@@ -193,31 +235,56 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
             return steps;
         }
         pause = pause_of(pool, &valid.name);
-        steps.extend(removal::former_pools(observed, &valid.pool.name, reboots));
+        let mut own = Vec::new();
         if reboots {
-            steps.push(hold(pool, pause));
+            own.push(hold(pool, pause));
         }
         // What isn't wanted any more, an apply alone doesn't take away from a pool that was created in another way.
         let more = valid.pool.ours
             && wanted_pool.spec.max_unavailable.is_none()
             && pool.spec.max_unavailable.is_some();
         if more || !difference::holds(&to_value(pool), &applied_pool(wanted_pool)) {
-            steps.push(Step::ApplyPool);
+            own.push(Step::ApplyPool);
             landed = false;
         }
-        steps.extend(write(kubelet, machine, valid));
-        if reboots {
+        own.extend(write(kubelet, machine, valid));
+        let handing_over = !plan.handing_over.is_empty();
+        let missing = if reboots {
             landed = false;
+            None
+        } else if before.is_none() {
+            landing::missing(observed.cluster, pool, rendered)
         } else {
-            match landing::missing(observed.cluster, pool, rendered) {
-                None => {}
-                Some(wait) => {
-                    landed = false;
-                    steps.push(Step::Wait(wait));
-                }
-            }
+            None
+        };
+        if missing.is_some() {
+            landed = false;
         }
+        own.extend(missing.map(Step::Wait));
+        stands = landed
+            && (before.is_none() || handing_over && landing::live_has_landed(observed, pool));
+        let pruning = live
+            .others
+            .iter()
+            .any(|(kind, _)| matches!(kind, Kind::KubeletConfig | Kind::MachineConfig));
+        let hold_turns = (!stands || pruning).then_some(LANDING);
+        turns = turning(observed, &valid.pool.name, &plan, hold_turns);
+        steps.extend(removal::former_pools(
+            observed,
+            &valid.pool.name,
+            reboots,
+            &plan,
+            &turns,
+        ));
+        steps.extend(own);
+    } else {
+        let hold = before.as_ref().map(|_| LANDING);
+        turns = turning(observed, &valid.pool.name, &plan, hold);
     }
+    if before.is_some() {
+        landed = false;
+    }
+    steps.extend(before.map(Step::Wait));
 
     // What acts at once, without a reboot.
     steps.extend(runtime_class_step(
@@ -234,14 +301,53 @@ fn converge(observed: &Observed<'_>, valid: &ValidProfile, rendered: &Rendered) 
             &valid.name,
         ));
     }
-    steps.extend(nodes::steps(observed, Some((&valid.pool.name, node_spec))));
+    if !plan.leaving.is_empty() {
+        steps.push(Step::Wait(Wait::NodesGoingBack {
+            nodes: plan.leaving.clone(),
+            before: Before::Nothing,
+        }));
+    }
+    steps.extend(plan.steps);
     steps.extend(prune(live, pool, pause));
 
     if let Some(pool) = pool.filter(|_| wanted_pool.is_some()) {
-        let done = landed && !steps.iter().any(changes_pool);
+        let keeps = turns.keeps_paused(&pool.name_any());
+        let done = stands && !keeps && !steps.iter().any(changes_pool);
         steps.extend(end_of_pause(observed, pool, pause, done));
     }
+    steps.extend(turns.into_steps());
     steps
+}
+
+/// Why a turn waits while what is written isn't in the pool's target.
+const LANDING: &str =
+    "what is being written to be in the target of its pool: both at once would be two reboots";
+
+/// What must come before anything that reboots is written; `None`: nothing.
+fn before_writing(
+    observed: &Observed<'_>,
+    valid: &ValidProfile,
+    rendered: &Rendered,
+    plan: &Nodes,
+) -> Option<Wait> {
+    if !plan.handing_over.is_empty() {
+        return Some(Wait::NodesGoingBack {
+            nodes: plan.handing_over.clone(),
+            before: Before::MachineConfig,
+        });
+    }
+    let patience = observed.patience?;
+    let writes = rendered.machine_config.is_some() || rendered.kubelet_config.is_some();
+    if !writes || !is_first_write(observed.live) {
+        return None;
+    }
+    let mut pools = observed.cluster.pools.clone();
+    let known = |pool: &MachineConfigPool| pool.name_any() == valid.pool.name;
+    if !pools.iter().any(known) {
+        pools.extend(rendered.pool.clone());
+    }
+    let nodes = crate::pools::nodes_of(&valid.pool.name, &observed.cluster.nodes, &pools);
+    first_reports(observed.cluster, &nodes, valid, patience)
 }
 
 /// The end of our pause when all has landed, or the admin's that we wait for.

@@ -1,4 +1,5 @@
-//! Taking down what a profile made: when it is deleted, and when it moves to another pool. Never touches a pool's
+//! Taking down what a profile made: when it is deleted, and when it moves to another pool. Before anything else, nodes
+//! whose kernel their daemon switched get the stock kernel back. Never touches a pool's
 //! pause that is an admin's, and never deletes a pool that we did not create.
 //!
 //! A pool of ours: first it lets its nodes go (they get the configuration of the pool they fall back to, one reboot,
@@ -14,8 +15,10 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use super::change::{is_going, object_of};
+use super::nodes::Nodes;
 use super::pause::{hold, unpause};
-use super::{Kind, Live, Observed, Pause, Step, Wait, landing, nodes, pause_of};
+use super::turning::{Turning, turning};
+use super::{Before, Kind, Live, Observed, Pause, Step, Wait, landing, nodes, pause_of};
 use crate::names;
 use crate::openshift::MachineConfigPool;
 use crate::pools::{Membership, membership};
@@ -74,7 +77,7 @@ fn strings(map: Option<&Value>) -> BTreeMap<String, String> {
 }
 
 /// The pool that the profile names.
-fn named_pool(observed: &Observed<'_>) -> String {
+pub(super) fn named_pool(observed: &Observed<'_>) -> String {
     let spec = &observed.profile.spec;
     spec.pool
         .as_ref()
@@ -167,8 +170,15 @@ fn clear_nudges(observed: &Observed<'_>, steps: &mut Vec<Step>) {
     }
 }
 
-/// Pools that the profile shaped before it named another one. `moving`: its objects are about to change.
-pub(super) fn former_pools(observed: &Observed<'_>, wanted: &str, moving: bool) -> Vec<Step> {
+/// Pools that the profile shaped before it named another one. `moving`: its objects are about to change. `plan`, `turns`:
+/// what its RealtimeNodes shall be, and who has a turn.
+pub(super) fn former_pools(
+    observed: &Observed<'_>,
+    wanted: &str,
+    moving: bool,
+    plan: &Nodes,
+    turns: &Turning,
+) -> Vec<Step> {
     let profile = observed.profile.name_any();
     let mut steps = Vec::new();
     let mut leaving = false;
@@ -178,7 +188,10 @@ pub(super) fn former_pools(observed: &Observed<'_>, wanted: &str, moving: bool) 
             continue;
         }
         if created_by_us(pool, &profile) {
-            if empty(observed, pool, &mut steps) {
+            // While a daemon brings the stock kernel back, the node must not be sent to another configuration.
+            if turns.keeps_paused(&name) || has_one_of(observed, pool, &plan.leaving) {
+                leaving = true;
+            } else if empty(observed, pool, &mut steps) {
                 steps.push(Step::Delete {
                     kind: Kind::MachineConfigPool,
                     name,
@@ -186,7 +199,7 @@ pub(super) fn former_pools(observed: &Observed<'_>, wanted: &str, moving: bool) 
             } else {
                 leaving = true;
             }
-        } else if reached(observed, pool) {
+        } else if reached(observed, pool) && (moving || !turns.keeps_paused(&name)) {
             former_kept(observed, pool, moving, &mut steps);
         }
     }
@@ -194,6 +207,20 @@ pub(super) fn former_pools(observed: &Observed<'_>, wanted: &str, moving: bool) 
         clear_nudges(observed, &mut steps);
     }
     steps
+}
+
+/// Whether one of these nodes belongs to the pool.
+fn has_one_of(observed: &Observed<'_>, pool: &MachineConfigPool, nodes: &[String]) -> bool {
+    observed.cluster.nodes.iter().any(|node| {
+        node.metadata
+            .name
+            .as_ref()
+            .is_some_and(|name| nodes.contains(name))
+            && matches!(
+                membership(node.labels(), &observed.cluster.pools),
+                Membership::One(of) if of.metadata.name == pool.metadata.name
+            )
+    })
 }
 
 /// A pool that isn't ours and that the objects leave.
@@ -243,9 +270,28 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
                 || pool.name_any() == named_pool(observed)
         })
         .partition(|pool| created_by_us(pool, &profile));
-    let mut steps = nodes::steps(observed, None);
+    // 1. Nodes whose kernel their daemon switched get the stock kernel back, while everything else stands.
+    let mut plan = nodes::plan(observed, None);
+    let mut steps = std::mem::take(&mut plan.steps);
+    let turns = turning(observed, &named_pool(observed), &plan, None);
+    let kept_paused =
+        |pool: &&MachineConfigPool| turns.keeps_paused(pool.metadata.name.as_deref().unwrap_or(""));
+    let busy = observed.cluster.pools.iter().any(|pool| kept_paused(&pool));
+    if !plan.leaving.is_empty() || busy {
+        for pool in super::ours_paused(observed).filter(|pool| !kept_paused(pool)) {
+            if landing::live_has_landed(observed, pool) {
+                steps.extend(unpause(observed, pool));
+            }
+        }
+        steps.extend(turns.into_steps());
+        steps.push(Step::Wait(Wait::NodesGoingBack {
+            nodes: plan.leaving,
+            before: Before::Deletion,
+        }));
+        return steps;
+    }
 
-    // 1. Pools of ours let their nodes go.
+    // 2. Pools of ours let their nodes go.
     let mut left = true;
     for pool in &created {
         if pool.metadata.deletion_timestamp.is_none() {
@@ -257,7 +303,7 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
     }
     clear_nudges(observed, &mut steps);
 
-    // 2. What the pools render, while the pools that stay are paused.
+    // 3. What the pools render, while the pools that stay are paused.
     let renders = [
         (Kind::KubeletConfig, &live.kubelet_config),
         (Kind::MachineConfig, &live.machine_config),
@@ -277,7 +323,7 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
     let mut done = rendered.is_empty();
     steps.extend(rendered);
 
-    // 3. Pools that stay: unpaused when the target no longer holds what was ours.
+    // 4. Pools that stay: unpaused when the target no longer holds what was ours.
     if done {
         for pool in &kept {
             if matches!(pause_of(pool, &profile), Pause::Ours | Pause::Stale) {
@@ -286,7 +332,7 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
         }
     }
 
-    // 4. What acts at once goes with the configuration that it belonged to.
+    // 5. What acts at once goes with the configuration that it belonged to.
     let holding = steps
         .iter()
         .any(|step| matches!(step, Step::Wait(Wait::Target(_))));
@@ -302,7 +348,7 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
         matches!(kind, Kind::Tuned | Kind::RuntimeClass)
     }));
 
-    // 5. Our pools, and the end.
+    // 6. Our pools, and the end.
     for pool in &created {
         done = false;
         let name = pool.name_any();

@@ -414,6 +414,7 @@ impl World {
             wanted: (!self.invalid).then_some((&valid, &self.wanted)),
             cluster: &cluster,
             live: &live,
+            patience: None,
         })
     }
 
@@ -506,7 +507,12 @@ impl World {
             }
             Step::ApplyMachineConfig => self.machine_config = self.wanted.machine_config.clone(),
             Step::ApplyTuned => self.tuned = self.wanted.tuned.clone(),
-            Step::ApplyRuntimeClass | Step::Wait(_) => {}
+            Step::ApplyRuntimeClass
+            | Step::Wait(_)
+            | Step::RenewLease
+            | Step::ConfirmTurns { .. }
+            | Step::GrantTurn { .. }
+            | Step::TakeBackTurn { .. } => {}
             Step::Unpause {
                 resource_version, ..
             } => {
@@ -520,9 +526,9 @@ impl World {
                 self.undid_admin |= undone;
                 self.touch();
             }
-            Step::ApplyRealtimeNode { node } => {
+            Step::ApplyRealtimeNode { node, spec } => {
                 self.realtime_nodes.retain(|old| old.name_any() != *node);
-                let mut new = RealtimeNode::new(node, self.wanted.node_spec.clone());
+                let mut new = RealtimeNode::new(node, RealtimeNodeSpec::clone(spec));
                 new.metadata.labels = Some(labels(names::LABEL_PROFILE, PROFILE));
                 self.realtime_nodes.push(new);
             }

@@ -1,5 +1,10 @@
 //! The steps that can be decided, and what can be waited for. Data only.
 
+use std::sync::Arc;
+
+use crate::api::realtime_node::RealtimeNodeSpec;
+use crate::turns::Waits;
+
 /// The kinds that are deleted by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -80,11 +85,34 @@ pub enum Step {
     ApplyRealtimeNode {
         /// The node.
         node: String,
+        /// What it shall be.
+        spec: Arc<RealtimeNodeSpec>,
     },
     /// The node is not ours any more.
     DeleteRealtimeNode {
         /// The node.
         node: String,
+    },
+    /// Renew the Lease now, and go on only if this replica still leads: whoever takes over later reads after this.
+    RenewLease,
+    /// Read the turns that are given past every cache, and go on only if they are these.
+    ConfirmTurns {
+        /// The nodes with the label, sorted.
+        nodes: Vec<String>,
+    },
+    /// Put the turn's label on a RealtimeNode; only if it is still at this resourceVersion.
+    GrantTurn {
+        /// The node.
+        node: String,
+        /// The resourceVersion of its RealtimeNode.
+        resource_version: String,
+    },
+    /// Take that label off; only if the RealtimeNode is still at this resourceVersion.
+    TakeBackTurn {
+        /// The node.
+        node: String,
+        /// The resourceVersion of its RealtimeNode.
+        resource_version: String,
     },
     /// Delete an object of ours.
     Delete {
@@ -128,7 +156,11 @@ impl Step {
     pub fn writes(&self) -> bool {
         !matches!(
             self,
-            Self::Wait(_) | Self::ConfirmPaused { .. } | Self::ConfirmUnchanged { .. }
+            Self::Wait(_)
+                | Self::ConfirmPaused { .. }
+                | Self::ConfirmUnchanged { .. }
+                | Self::RenewLease
+                | Self::ConfirmTurns { .. }
         )
     }
 }
@@ -157,4 +189,31 @@ pub enum Wait {
         /// The nodes that still have one of its configurations.
         nodes: Vec<String>,
     },
+    /// Nodes whose daemon brings the stock kernel back.
+    NodesGoingBack {
+        /// The nodes.
+        nodes: Vec<String>,
+        /// What can't be done before they are back.
+        before: Before,
+    },
+    /// Nodes that asked to be disturbed, and why each waits.
+    Turns(Vec<Waits>),
+    /// Nodes whose daemons have said nothing of the hardware yet.
+    FirstReports {
+        /// The nodes.
+        nodes: Vec<String>,
+        /// The wait ends after so many seconds in any case.
+        seconds: u64,
+    },
+}
+
+/// What waits for nodes that go back to the stock kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// The deletion of the profile.
+    Deletion,
+    /// The MachineConfig that asks for the kernel.
+    MachineConfig,
+    /// Nothing: they left, and the profile goes on.
+    Nothing,
 }

@@ -1,0 +1,124 @@
+//! Whether the first write that reboots waits for what the nodes' daemons will say of the hardware: written before, it
+//! would be written again after, and each node would reboot twice. Has no clock: ages are given.
+//!
+//! The wait always ends. It is for nodes that are Ready, whose daemon has said nothing yet, and only so long after the
+//! RealtimeNode was made; and only when an answer could change what is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Node;
+
+use super::{Live, Wait};
+use crate::api::RealtimeNode;
+use crate::cluster::Cluster;
+use crate::facts::CpuVendor;
+use crate::render::{Rendered, render};
+use crate::turns::seen;
+use crate::validate::ValidProfile;
+
+/// How long first reports are waited for, in seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    /// How long ago each RealtimeNode was made. One without an entry counts as made now.
+    pub ages: BTreeMap<String, u64>,
+    /// While no daemon of the profile's nodes has said anything: it may be that there is none.
+    pub for_the_first: u64,
+    /// When one has: the others are on their way.
+    pub for_the_others: u64,
+}
+
+/// Whether nothing of ours that reboots was ever written.
+pub(super) fn is_first_write(live: &Live) -> bool {
+    live.machine_config.is_none() && live.kubelet_config.is_none()
+}
+
+/// What is waited for; `None`: nothing.
+pub(super) fn first_reports(
+    cluster: &Cluster,
+    nodes: &[&Node],
+    valid: &ValidProfile,
+    patience: &Patience,
+) -> Option<Wait> {
+    let live: BTreeMap<&str, &RealtimeNode> = cluster
+        .realtime_nodes
+        .iter()
+        .filter_map(|live| Some((live.metadata.name.as_deref()?, live)))
+        .collect();
+    let reported = |name: &str| {
+        let status = live.get(name).and_then(|live| live.status.as_ref());
+        status.is_some_and(|status| status.topology.is_some())
+    };
+    let names: BTreeSet<&str> = nodes
+        .iter()
+        .filter_map(|node| node.metadata.name.as_deref())
+        .collect();
+    let limit = if names.iter().any(|name| reported(name)) {
+        patience.for_the_others
+    } else {
+        patience.for_the_first
+    };
+    let mut seconds = 0;
+    let waited_for: Vec<String> = nodes
+        .iter()
+        .filter(|node| seen::is_ready(node))
+        .filter_map(|node| node.metadata.name.as_deref())
+        .filter(|name| !reported(name))
+        .filter_map(|name| {
+            let age = patience.ages.get(name).copied().unwrap_or(0);
+            let left = limit.checked_sub(age).filter(|left| *left > 0)?;
+            seconds = seconds.max(left);
+            Some(name.to_owned())
+        })
+        .collect();
+    (!waited_for.is_empty() && would_change(valid)).then_some(Wait::FirstReports {
+        nodes: waited_for,
+        seconds,
+    })
+}
+
+/// Whether what isn't known of the hardware decides about something that reboots.
+fn would_change(valid: &ValidProfile) -> bool {
+    let hardware = &valid.hardware;
+    let intel = [None, Some((6, 0x55)), Some((6, 0x8f))];
+    let vendors: Vec<(Option<CpuVendor>, Option<(u32, u32)>)> =
+        match (&hardware.cpu_vendor, hardware.cpu_family_model) {
+            (None, _) => intel
+                .into_iter()
+                .map(|model| (Some(CpuVendor::Intel), model))
+                .chain([(Some(CpuVendor::Amd), None)])
+                .collect(),
+            (Some(CpuVendor::Intel), None) => intel
+                .into_iter()
+                .map(|model| (Some(CpuVendor::Intel), model))
+                .collect(),
+            (Some(_), _) => Vec::new(),
+        };
+    let mut possible: Vec<ValidProfile> = vendors
+        .into_iter()
+        .map(|(vendor, model)| {
+            let mut other = valid.clone();
+            other.hardware.cpu_vendor = vendor;
+            other.hardware.cpu_family_model = model;
+            other
+        })
+        .collect();
+    if hardware.numa_memory_kib.is_empty() {
+        let mut other = valid.clone();
+        let half = hardware.memory_kib.unwrap_or(1 << 24) / 2;
+        other.hardware.numa_memory_kib = BTreeMap::from([(0, half), (1, half)]);
+        possible.push(other);
+    }
+    let written = |valid: &ValidProfile| {
+        let Rendered {
+            machine_config,
+            kubelet_config,
+            ..
+        } = render(valid);
+        (
+            machine_config.map(|config| config.spec),
+            kubelet_config.map(|config| config.spec),
+        )
+    };
+    let now = written(valid);
+    possible.iter().any(|other| written(other) != now)
+}
