@@ -1,4 +1,5 @@
-//! What only tests and the sandbox use: the control plane launcher, the stand-ins, the sandbox.
+//! What only tests and the sandbox use: the launchers of a control plane and of a real node, the
+//! stand-ins, the sandbox.
 //!
 //! Nothing that a cluster runs may depend on this crate.
 
@@ -6,6 +7,8 @@ pub mod control_plane;
 pub mod openshift_crds;
 pub mod pool_standin;
 pub mod programs;
+pub mod real_node;
+pub mod rpm_ostree_standin;
 pub mod sandbox;
 pub mod skip;
 

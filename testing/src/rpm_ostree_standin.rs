@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub mod boot;
-mod catalog;
+pub mod catalog;
 pub mod client;
 mod command;
 pub mod fault;
 mod host_files;
 pub mod kargs;
-mod local;
+pub mod local;
 pub mod machine;
 mod origin;
 mod other_programs;
@@ -26,7 +26,7 @@ mod solve;
 pub mod state;
 mod status;
 mod status_text;
-mod store;
+pub mod store;
 mod transact;
 
 pub use boot::{BootReport, Finalized, Reboot};
@@ -170,6 +170,17 @@ impl RpmOstreeStandin {
             std::os::unix::fs::symlink(executable, &link).map_err(io("link", &link))?;
         }
         Ok(())
+    }
+}
+
+/// The state of the host at `root`, at its usual place or in `file`; for the executable.
+pub fn store_of(root: Option<&Path>, file: Option<&Path>) -> Result<store::Store, StandinError> {
+    match (root, file) {
+        (Some(root), Some(file)) => Ok(store::Store::at(root, file)),
+        (Some(root), None) => Ok(store::Store::below(root)),
+        (None, _) => Err(StandinError::Refused(format!(
+            "no host: set {ROOT_VARIABLE} to the simulated host's root; the stand-in works on no other"
+        ))),
     }
 }
 

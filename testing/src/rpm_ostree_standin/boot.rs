@@ -144,6 +144,14 @@ pub fn boot_id(count: u32, before: &str) -> String {
     format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }
 
+/// `ostree admin finalize-staged` without a shutdown.
+pub fn finalize_now(state: &mut State) -> Result<(), String> {
+    match finalize(state, &Reboot::orderly(), &mut Vec::new()) {
+        Finalized::Failed(message) => Err(message),
+        _ => Ok(()),
+    }
+}
+
 fn refuses_to_boot(state: &mut State, index: usize) -> bool {
     let Some(kernel) = state.deployments.get(index).map(|one| one.kernel.clone()) else {
         return true;

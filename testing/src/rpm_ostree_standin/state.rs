@@ -144,6 +144,8 @@ pub struct Transaction {
     pub cancelled: bool,
     /// A foreign one ends at this time, milliseconds since 1970; our own have a process that ends them.
     pub until: Option<i64>,
+    /// The process that carries it out; when it is gone without a result, the daemon has died.
+    pub worker: Option<u32>,
 }
 
 /// Sizes in KiB.
