@@ -6,5 +6,8 @@ pub mod config;
 pub mod drain;
 pub mod events;
 pub mod host;
+pub mod observe;
+pub mod plain_rpm;
+pub mod rpm_ostree;
 pub mod sources;
 pub mod system;

@@ -5,6 +5,8 @@ use realtime_core::kernel::{Offered, Wanted};
 
 use crate::host::Host;
 
+pub mod repositories;
+
 /// Makes what a profile names ready on the host.
 pub async fn prepare(host: &Host, wanted: &Wanted) -> Offered {
     let _ = (host, wanted);
