@@ -10,6 +10,7 @@ pub mod programs;
 pub mod real_node;
 pub mod rpm_ostree_standin;
 pub mod sandbox;
+pub mod simulated_host;
 pub mod skip;
 
 pub use skip::skip;

@@ -70,6 +70,20 @@ pub fn ensure(programs: &[Program]) -> Result<Vec<PathBuf>, Error> {
         .collect()
 }
 
+/// Whether these programs are there already, so that nothing would be built.
+pub fn are_built(programs: &[Program]) -> bool {
+    let assets = env::var_os(ASSETS_VARIABLE).is_some_and(|value| !value.is_empty());
+    let Ok(cache) = cache_directory() else {
+        return false;
+    };
+    programs
+        .iter()
+        .filter(|program| !(assets && program.is_asset()))
+        .all(|&program| {
+            Pinned::read(program.module(), &cache).is_ok_and(|pinned| pinned.is_built(program))
+        })
+}
+
 /// Where built programs are kept: below `XDG_CACHE_HOME`, or `~/.cache`.
 pub fn cache_directory() -> Result<PathBuf, Error> {
     let absolute = |name: &str| {

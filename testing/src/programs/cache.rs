@@ -74,7 +74,7 @@ impl Pinned {
             .join(format!("{}.built-from", program.file_name()))
     }
 
-    fn is_built(&self, program: Program) -> bool {
+    pub(super) fn is_built(&self, program: Program) -> bool {
         self.executable(program).is_file()
             && fs::read_to_string(self.stamp(program)).is_ok_and(|stamp| stamp == self.fingerprint)
     }
