@@ -27,6 +27,9 @@ pub const ANNOTATION_NODES_FROM: &str = "realtime.openshift.io/nodes-coming-from
 pub const LABEL_TURN: &str = "realtime.openshift.io/turn";
 /// The value of [`LABEL_TURN`].
 pub const TURN_GRANTED: &str = "granted";
+/// On a RealtimeNode that asked for a turn: the lead of the operator's replica that looked at it first. Its only use is
+/// that writing it gives the object another resourceVersion, by which grants of a former leader fail.
+pub const ANNOTATION_LEAD: &str = "realtime.openshift.io/turn-lead";
 /// The field manager of [`LABEL_TURN`].
 pub const TURN_FIELD_MANAGER: &str = "realtime-operator-turn";
 /// On a RealtimeNode, by a person: any new value allows another attempt after a switch that failed.

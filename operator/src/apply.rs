@@ -1,5 +1,7 @@
 //! Does the steps that `core::rollout` decided, in their order. Needs a client; decides nothing.
 
+mod turns;
+
 use futures::TryStreamExt as _;
 use kube::ResourceExt as _;
 use kube::api::{ApiResource, DynamicObject, Preconditions};
@@ -36,7 +38,6 @@ struct Objects {
     machine_config: Value,
     tuned: Value,
     runtime_class: Value,
-    node_spec: Value,
 }
 
 impl Objects {
@@ -48,7 +49,6 @@ impl Objects {
                 machine_config: Value::Null,
                 tuned: Value::Null,
                 runtime_class: Value::Null,
-                node_spec: Value::Null,
             };
         };
         let Rendered {
@@ -57,7 +57,8 @@ impl Objects {
             machine_config,
             tuned,
             runtime_class,
-            node_spec,
+            // Each node's is in its step: not all of a profile's nodes have the same at any time.
+            node_spec: _,
             // Stands on the objects and in the status already.
             content_hash: _,
         } = rendered;
@@ -67,7 +68,6 @@ impl Objects {
             machine_config: to_value(machine_config),
             tuned: to_value(tuned),
             runtime_class: to_value(runtime_class),
-            node_spec: to_value(node_spec),
         }
     }
 }
@@ -139,7 +139,11 @@ async fn one(
             exactly(writer, Kind::RuntimeClass, &objects.runtime_class).await
         }
         Step::ApplyRealtimeNode { .. } | Step::DeleteRealtimeNode { .. } => {
-            realtime_node(writer, observation, objects, step).await
+            realtime_node(writer, observation, step).await
+        }
+        Step::RenewLease => writer.renew_lead().await,
+        Step::ConfirmTurns { .. } | Step::GrantTurn { .. } | Step::TakeBackTurn { .. } => {
+            turns::turn(writer, &observation.profile.name_any(), step).await
         }
         Step::Delete { kind, name } => {
             let (resource, namespace) = kind_of(*kind);
@@ -291,17 +295,16 @@ async fn unchanged(
 async fn realtime_node(
     writer: &Writer,
     observation: &Observation,
-    objects: &Objects,
     step: &Step,
 ) -> Result<(), WriteError> {
     let profile = observation.profile.name_any();
     match step {
-        Step::ApplyRealtimeNode { node } => {
+        Step::ApplyRealtimeNode { node, spec } => {
             let object = json!({
                 "apiVersion": format!("{}/{}", names::GROUP, names::VERSION),
                 "kind": "RealtimeNode",
                 "metadata": {"name": node, "labels": {names::LABEL_PROFILE: profile}},
-                "spec": objects.node_spec
+                "spec": to_value(&**spec)
             });
             writer
                 .apply(

@@ -26,6 +26,11 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 137, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease_duration: u64,
 
+    /// How long the first write that reboots waits for the nodes' daemons to tell what hardware they have, in seconds
+    /// since their RealtimeNodes were made; six times as long when one of them has. 0: not at all.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub first_report_timeout: u64,
+
     /// This replica's name. Default: the pod's name, or the host's with the process id.
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub identity: Option<String>,

@@ -36,16 +36,18 @@ pub struct Controller {
     metrics: Arc<Metrics>,
     leadership: Leadership,
     readiness: Readiness,
+    first_report: Duration,
 }
 
 impl Controller {
-    /// For a client; `identity` is this replica's name.
+    /// For a client; `identity` is this replica's name, `first_report` how long a node's daemon is waited for.
     pub fn new(
         client: Client,
         identity: String,
         leadership: Leadership,
         metrics: Arc<Metrics>,
         readiness: Readiness,
+        first_report: Duration,
     ) -> Self {
         let reporter = Reporter {
             controller: names::FIELD_MANAGER.to_owned(),
@@ -58,6 +60,7 @@ impl Controller {
             metrics,
             leadership,
             readiness,
+            first_report,
         }
     }
 
@@ -100,6 +103,7 @@ impl Controller {
                         writer: self.writer.clone(),
                         recorder: self.recorder.clone(),
                         metrics: Arc::clone(&self.metrics),
+                        first_report: self.first_report,
                     };
                     return (context, changes);
                 }
@@ -214,6 +218,10 @@ impl Controller {
                     .map(str::to_owned)
                     .to_vec();
                 self.metrics.forget(&name, &conditions);
+            }
+            Ok(Outcome::Until(wait)) => {
+                queue.succeeded(&name);
+                queue.add_after(name, wait.max(STALE), Instant::now());
             }
             Ok(Outcome::Stale) => queue.add_after(name, STALE, Instant::now()),
             Err(WriteError::NotLeading) => queue.add(name, Instant::now()),

@@ -1,9 +1,13 @@
 //! Leader election by a Lease: of two replicas only the one that holds it may write.
 //! Knows nothing of profiles; who acts asks [`Leadership::holds`] before each write.
 //!
+//! Before what two leaders must never do at once, [`Leadership::renew_now`] asks the API server itself: see
+//! docs/decisions/turns.md.
+//!
 //! A replica believes in its own lead only until its renew deadline, by its own monotonic clock, so
 //! that a process that was stopped for a minute doesn't act on a lead that has passed on.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// Longer than any process lives.
@@ -60,7 +64,11 @@ impl Timing {
 #[derive(Clone, Debug)]
 pub struct Leadership {
     until: Arc<Mutex<Option<Instant>>>,
+    /// The lead's name: no other lead, of any replica at any time, has the same.
+    term: Arc<Mutex<String>>,
     changes: watch::Receiver<bool>,
+    /// Requests to renew now; `None` where there is no Lease.
+    renewals: Option<mpsc::Sender<oneshot::Sender<bool>>>,
 }
 
 impl Leadership {
@@ -69,10 +77,29 @@ impl Leadership {
         // The sender may go: the value stays.
         let (_, changes) = watch::channel(true);
         let far = Instant::now() + FOR_EVER;
+        let random = RandomState::new().hash_one(std::process::id());
         Self {
             until: Arc::new(Mutex::new(Some(far))),
+            term: Arc::new(Mutex::new(format!("no-lease-{random:016x}"))),
             changes,
+            renewals: None,
         }
+    }
+
+    /// Renews the Lease now and says whether this replica holds it: whoever takes over does so after this.
+    pub async fn renew_now(&self) -> bool {
+        let Some(renewals) = &self.renewals else {
+            return self.holds();
+        };
+        let (reply, answer) = oneshot::channel();
+        // An error says that the election has ended.
+        renewals.send(reply).await.is_ok() && answer.await.unwrap_or(false) && self.holds()
+    }
+
+    /// The name of the present lead.
+    pub fn term(&self) -> String {
+        let term = self.term.lock().unwrap_or_else(PoisonError::into_inner);
+        term.clone()
     }
 
     /// Whether this replica may act, now.
@@ -105,7 +132,9 @@ pub struct Candidate {
     identity: String,
     timing: Timing,
     until: Arc<Mutex<Option<Instant>>>,
+    term: Arc<Mutex<String>>,
     changes: watch::Sender<bool>,
+    renewals: mpsc::Receiver<oneshot::Sender<bool>>,
     /// The Lease's version when it last changed, and when that was seen here: clocks of others
     /// aren't trusted.
     seen: Option<(String, Instant)>,
@@ -120,17 +149,23 @@ impl Candidate {
         timing: Timing,
     ) -> (Self, Leadership) {
         let until = Arc::new(Mutex::new(None));
+        let term = Arc::<Mutex<String>>::default();
         let (sender, receiver) = watch::channel(false);
+        let (ask, renewals) = mpsc::channel(16);
         let leadership = Leadership {
             until: Arc::clone(&until),
+            term: Arc::clone(&term),
             changes: receiver,
+            renewals: Some(ask),
         };
         let candidate = Self {
             leases: Api::namespaced(client, namespace),
             identity,
             timing,
             until,
+            term,
             changes: sender,
+            renewals,
             seen: None,
         };
         (candidate, leadership)
@@ -139,6 +174,8 @@ impl Candidate {
     /// Stands until `stop` completes, then releases the Lease if it is held.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
+        // Whoever waits for the answer of the attempt that comes: each began to wait before it.
+        let mut waiting: Vec<oneshot::Sender<bool>> = Vec::new();
         loop {
             let asked = Instant::now();
             let attempt = tokio::time::timeout(self.timing.retry, self.attempt());
@@ -146,23 +183,38 @@ impl Candidate {
                 () = &mut stop => break,
                 outcome = attempt => outcome,
             };
+            let renewed = matches!(outcome, Ok(Ok(Some(_))));
             match outcome {
-                Ok(Ok(true)) => self.set(Some(asked + self.timing.renew_deadline)),
-                Ok(Ok(false)) => self.set(None),
+                Ok(Ok(Some(version))) => {
+                    if !*self.changes.borrow() {
+                        *self.term.lock().unwrap_or_else(PoisonError::into_inner) = version;
+                    }
+                    self.set(Some(asked + self.timing.renew_deadline));
+                }
+                Ok(Ok(None)) => self.set(None),
                 // Not renewed: the lead goes on until its deadline.
                 Ok(Err(error)) => tracing::warn!(%error, "the Lease can't be read or written"),
                 Err(_) => tracing::warn!("the Lease can't be read or written in time"),
             }
+            for reply in waiting.drain(..) {
+                // Who asked may have gone.
+                let _ = reply.send(renewed);
+            }
             tokio::select! {
                 () = &mut stop => break,
-                () = self.deadline_or_retry() => {}
+                () = tokio::time::sleep(self.timing.retry) => {}
+                Some(reply) = self.renewals.recv() => waiting.push(reply),
             }
+            while let Ok(reply) = self.renewals.try_recv() {
+                waiting.push(reply);
+            }
+            self.end_when_passed();
         }
         self.release().await;
     }
 
-    async fn deadline_or_retry(&self) {
-        tokio::time::sleep(self.timing.retry).await;
+    /// Who couldn't renew until its deadline no longer leads.
+    fn end_when_passed(&self) {
         let passed = self
             .until
             .lock()
@@ -186,8 +238,8 @@ impl Candidate {
         }
     }
 
-    /// Takes or renews the Lease if that is allowed; says whether it is held.
-    async fn attempt(&mut self) -> kube::Result<bool> {
+    /// Takes or renews the Lease if that is allowed; the resourceVersion that it got when it is held.
+    async fn attempt(&mut self) -> kube::Result<Option<String>> {
         let now = MicroTime(Timestamp::now());
         let Some(mut lease) = self.leases.get_opt(LEASE_NAME).await? else {
             let lease = Lease {
@@ -220,7 +272,7 @@ impl Candidate {
                 Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
             });
         if !ours && !holder.is_empty() && since.elapsed() < term {
-            return Ok(false);
+            return Ok(None);
         }
         lease.spec = Some(LeaseSpec {
             acquire_time: if ours {
@@ -288,11 +340,11 @@ impl Candidate {
     }
 }
 
-/// Whether a write of the Lease went through; losing a race is no error.
-fn settled(result: kube::Result<Lease>) -> kube::Result<bool> {
+/// The resourceVersion of a write of the Lease that went through; losing a race is no error.
+fn settled(result: kube::Result<Lease>) -> kube::Result<Option<String>> {
     match result {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(lease) => Ok(Some(lease.resource_version().unwrap_or_default())),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -58,9 +58,17 @@ async fn main() -> anyhow::Result<()> {
     } else {
         (Leadership::always(), tokio::spawn(async {}))
     };
-    Controller::new(client, identity, leadership, metrics, readiness)
-        .run(stopped(stop))
-        .await;
+    let first_report = Duration::from_secs(args.first_report_timeout);
+    Controller::new(
+        client,
+        identity,
+        leadership,
+        metrics,
+        readiness,
+        first_report,
+    )
+    .run(stopped(stop))
+    .await;
     last_round.send_replace(true);
     election.await.context("leader election")?;
     server.await.context("server")?.context("server")

@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::events::Recorder;
-use realtime_core::api::RealtimeProfile;
 use realtime_core::api::realtime_profile::RealtimeProfileStatus;
+use realtime_core::api::{RealtimeNode, RealtimeProfile};
 use realtime_core::cluster::Cluster;
 use realtime_core::openshift::MachineConfigPool;
-use realtime_core::rollout::{Live, Step};
+use realtime_core::rollout::{Live, Patience, Step, Wait};
 use realtime_core::status::{self, Inputs};
 use realtime_core::validate::Validated;
 use serde_json::Value;
@@ -36,6 +37,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How long the first report of a node's daemon is waited for.
+    pub first_report: Duration,
 }
 
 /// What one round stands on.
@@ -47,6 +50,8 @@ pub struct Observation {
     pub cluster: Cluster,
     /// What is there under our names.
     pub live: Live,
+    /// How long the nodes' first reports are waited for.
+    pub patience: Patience,
 }
 
 /// How a round ended.
@@ -60,6 +65,8 @@ pub enum Outcome {
     Gone,
     /// The caches lag behind our own writes: look again when they have caught up, or soon.
     Stale,
+    /// A wait ends by itself after so long.
+    Until(Duration),
 }
 
 /// The round.
@@ -76,6 +83,7 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Outcome, WriteEr
         } => return unreadable(context, &object.metadata, *status, &problems).await,
     };
     let observation = Observation {
+        patience: patience(context.first_report, &dereferenced.cluster),
         profile,
         cluster: dereferenced.cluster,
         live: dereferenced.live,
@@ -108,13 +116,37 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Outcome, WriteEr
     )
     .await?;
     let wrote = decision.steps.iter().any(Step::writes);
+    let until = decision.steps.iter().find_map(|step| match step {
+        Step::Wait(Wait::FirstReports { seconds, .. }) => Some(Duration::from_secs(*seconds)),
+        _ => None,
+    });
     applied.map(|()| {
-        if wrote {
+        if let Some(until) = until {
+            Outcome::Until(until)
+        } else if wrote {
             Outcome::Wrote
         } else {
             Outcome::Settled
         }
     })
+}
+
+/// When one of the profile's daemons has reported, the others get so many times longer: they are on their way, and each
+/// that is waited for in vain costs only time, where each that is not may cost a reboot of every node.
+const LONGER: u64 = 6;
+
+fn patience(first: Duration, cluster: &Cluster) -> Patience {
+    let now = Timestamp::now();
+    let age = |node: &RealtimeNode| {
+        let made = node.metadata.creation_timestamp.as_ref()?.0;
+        let seconds = now.as_second().saturating_sub(made.as_second());
+        Some((node.name_any(), u64::try_from(seconds).unwrap_or(0)))
+    };
+    Patience {
+        ages: cluster.realtime_nodes.iter().filter_map(age).collect(),
+        for_the_first: first.as_secs(),
+        for_the_others: first.as_secs().saturating_mul(LONGER),
+    }
 }
 
 fn status_of(

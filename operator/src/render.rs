@@ -26,6 +26,7 @@ pub fn render(observation: &Observation, validated: &Validated) -> Decision {
         wanted: validated.profile.as_ref().zip(rendered.as_ref()),
         cluster: &observation.cluster,
         live: &observation.live,
+        patience: Some(&observation.patience),
     });
     Decision { rendered, steps }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
+    Preconditions,
 };
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
@@ -108,6 +109,8 @@ pub struct Writer {
     metrics: Arc<Metrics>,
     /// What was written last.
     pub written: Arc<Written>,
+    /// In which lead the requests of former leaders were fenced off, by profile.
+    fenced: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Writer {
@@ -118,7 +121,30 @@ impl Writer {
             leadership,
             metrics,
             written: Arc::default(),
+            fenced: Arc::default(),
         }
+    }
+
+    /// Renews the Lease now; an error when this replica doesn't lead any more.
+    pub async fn renew_lead(&self) -> Result<(), WriteError> {
+        if self.leadership.renew_now().await {
+            Ok(())
+        } else {
+            Err(WriteError::NotLeading)
+        }
+    }
+
+    /// The name of this lead when former leaders' requests for this profile were not fenced off in it yet.
+    pub fn unfenced_lead(&self, profile: &str) -> Option<String> {
+        let lead = self.leadership.term();
+        let fenced = self.fenced.lock().unwrap_or_else(PoisonError::into_inner);
+        (fenced.get(profile) != Some(&lead)).then_some(lead)
+    }
+
+    /// Remembers that they were, in this lead.
+    pub fn fenced(&self, profile: &str, lead: String) {
+        let mut fenced = self.fenced.lock().unwrap_or_else(PoisonError::into_inner);
+        fenced.insert(profile.to_owned(), lead);
     }
 
     fn api(&self, kind: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -302,6 +328,36 @@ impl Writer {
                 name: name.to_owned(),
                 source: Box::new(error),
             })
+    }
+}
+
+impl Writer {
+    /// Lists past every cache what carries these labels.
+    pub async fn list(
+        &self,
+        kind: &ApiResource,
+        labels: &str,
+    ) -> Result<Vec<DynamicObject>, WriteError> {
+        const PAGE: u32 = 500;
+        let api = self.api(kind, None);
+        let mut params = ListParams::default().labels(labels).limit(PAGE);
+        let mut found = Vec::new();
+        loop {
+            let page = api
+                .list(&params)
+                .await
+                .map_err(|error| WriteError::Refused {
+                    verb: "list",
+                    kind: kind.kind.clone(),
+                    name: labels.to_owned(),
+                    source: Box::new(error),
+                })?;
+            found.extend(page.items);
+            match page.metadata.continue_.filter(|next| !next.is_empty()) {
+                Some(next) => params = params.continue_token(&next),
+                None => return Ok(found),
+            }
+        }
     }
 }
 

@@ -226,6 +226,10 @@ impl Cluster {
             "--listen=127.0.0.1:0".to_owned(),
             format!("--identity={name}"),
         ];
+        // No daemon runs in most tests.
+        if !more.iter().any(|more| more.starts_with("--first-report")) {
+            arguments.push("--first-report-timeout=1".to_owned());
+        }
         arguments.extend(more.iter().map(ToString::to_string));
         self.control_plane
             .run_program(name, Path::new("env"), &arguments)
