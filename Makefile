@@ -9,12 +9,13 @@ PREFIX ?= /usr/local
 CARGO := cargo
 
 .PHONY: sandbox
-sandbox: ## A cluster to try everything on, here and now. DEMO=1 shows a rollout.
+sandbox: ## A cluster to try everything on, here and now. DEMO=1 shows a rollout, KERNEL=daemon the node daemon's.
 	@hack/setup.sh build
-	$(CARGO) build --locked --package realtime-operator --package oc-realtime --package realtime-testing \
-		--bin realtime-operator --bin oc-realtime --bin sandbox
+	$(CARGO) build --locked --package realtime-operator --package realtime-node-daemon --package oc-realtime \
+		--package realtime-testing --bin realtime-operator --bin realtime-node-daemon --bin oc-realtime \
+		--bin rpm-ostree-standin --bin sandbox
 	# In place of the shell, so that Ctrl-C reaches it alone; it does its own cleaning up.
-	exec env DEMO="$(DEMO)" target/debug/sandbox
+	exec env DEMO="$(DEMO)" KERNEL="$(KERNEL)" target/debug/sandbox
 
 .PHONY: test
 test: ## Everything that has to hold before a change is merged.

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::rpm_ostree_standin::{
 pub mod cluster;
 pub mod commands;
 pub mod daemon;
+pub mod fleet;
 pub mod machine;
 pub mod node_agent;
 pub mod process;
@@ -120,6 +122,31 @@ impl SimulatedHost {
         commands::write(&commands).map_err(io(format!("writing {}", commands.display())))?;
         host.booted()?;
         Ok(host)
+    }
+
+    /// A second host that is what this one is now, in a folder of its own. Nothing may run on this one.
+    pub fn copy_to(&self, folder: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(io(format!("making {}", folder.display())))?;
+        let copied = Command::new("cp")
+            .args(["-a", "--reflink=auto", "--"])
+            .args(["root", "commands"].map(|name| self.folder.join(name)))
+            .arg(folder)
+            .status()
+            .map_err(io("running cp"))?;
+        if !copied.success() {
+            return Err(io(format!("copying {}", self.folder.display()))(
+                io::Error::other("cp failed"),
+            ));
+        }
+        let root = folder.join("root");
+        Ok(Self {
+            name: self.name.clone(),
+            folder: folder.to_owned(),
+            tree: Tree::new(&root).map_err(io(format!("opening {}", root.display())))?,
+            hardware: self.hardware.clone(),
+            standin: RpmOstreeStandin::open(&root)?,
+            state: Mutex::default(),
+        })
     }
 
     /// Its name, which is its node's.
@@ -251,11 +278,16 @@ impl SimulatedHost {
             fs::create_dir_all(self.tree.path(folder)).map_err(io(format!("making {folder}")))?;
         }
         write(
-            format!("{}/ostree-finalize-staged.service", commands::JOURNAL_BEFORE),
+            format!(
+                "{}/ostree-finalize-staged.service",
+                commands::JOURNAL_BEFORE
+            ),
             &lines(&state.boot.finalize_journal),
         )?;
         if let Some(failure) = &state.boot.boot_complete_failure {
-            let text = format!("error: ostree-finalize-staged.service failed on previous boot: {failure}\n");
+            let text = format!(
+                "error: ostree-finalize-staged.service failed on previous boot: {failure}\n"
+            );
             let unit = "ostree-boot-complete.service";
             write(format!("{}/{unit}", commands::FAILED_UNITS), &text)?;
             write(format!("{}/{unit}", commands::JOURNAL), &text)?;

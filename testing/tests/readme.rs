@@ -11,7 +11,7 @@ use std::process::Stdio;
 
 use realtime_testing::control_plane::{ControlPlane, Options};
 use realtime_testing::programs::{self, Program};
-use realtime_testing::sandbox;
+use realtime_testing::sandbox::{self, Kernel, Programs};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -149,7 +149,10 @@ async fn every_command_of_the_readme_works_in_its_order() {
     let commands = commands(&readme);
     assert!(commands.len() >= 8, "only these were found: {commands:?}");
 
-    let sandbox = sandbox::start(root(), &program("realtime-operator"))
+    let folder_of_programs = program("realtime-operator");
+    let folder_of_programs = folder_of_programs.parent().expect("a folder");
+    let ours = Programs::in_folder(folder_of_programs);
+    let sandbox = sandbox::start(root(), &ours, Kernel::default())
         .await
         .expect("the sandbox");
     let kubeconfig = sandbox.control_plane.admin_kubeconfig();

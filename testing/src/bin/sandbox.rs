@@ -1,4 +1,5 @@
-//! `make sandbox`: a cluster to try the product on, until Ctrl-C. `DEMO=1` does what a user would do.
+//! `make sandbox`: a cluster to try the product on, until Ctrl-C. `DEMO=1` does what a user would do; with
+//! `KERNEL=daemon` nothing in the cluster can switch a kernel but the node daemon.
 //! Wires and talks; what a sandbox is, is `realtime_testing::sandbox`'s to say.
 
 use std::env;
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use realtime_testing::programs::{self, Program};
-use realtime_testing::sandbox::{self, Sandbox};
+use realtime_testing::sandbox::{self, Kernel, Programs, Sandbox};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -43,9 +44,14 @@ async fn run() -> anyhow::Result<()> {
     };
     tokio::pin!(stop);
 
-    let operator = programs.join("realtime-operator");
+    let kernel = match env::var("KERNEL").unwrap_or_default().as_str() {
+        "" | "mco" => Kernel::MachineConfigOperator,
+        "daemon" => Kernel::NodeDaemon,
+        other => anyhow::bail!("KERNEL is {other:?}: use mco (the default) or daemon"),
+    };
+    let ours = Programs::in_folder(&programs);
     let sandbox = tokio::select! {
-        sandbox = sandbox::start(root, &operator) => sandbox?,
+        sandbox = sandbox::start(root, &ours, kernel) => sandbox?,
         () = &mut stop => return Ok(()),
     };
     let shell = Shell::new(&sandbox, root, programs)?;
@@ -62,7 +68,10 @@ async fn run() -> anyhow::Result<()> {
 }
 
 async fn finish(sandbox: Sandbox) -> anyhow::Result<()> {
-    eprintln!("\nending: API server, operator and simulated nodes");
+    eprintln!("\nending: API server, operator, and simulated nodes with their daemons");
+    for machine in sandbox.machines.values() {
+        machine.set_daemon(false);
+    }
     let Sandbox { control_plane, .. } = sandbox;
     Ok(control_plane.shutdown().await?)
 }
@@ -88,7 +97,7 @@ async fn demo(shell: &Shell<'_>, sandbox: &Sandbox) -> anyhow::Result<()> {
         )
         .await?;
     shell.run("oc-realtime", &["watch", "worker-rt"]).await?;
-    shell.run("kubectl", &["get", "mcp,rtp"]).await?;
+    shell.run("kubectl", &["get", "mcp,rtp,rtn"]).await?;
     shell
         .run(
             "kubectl",
@@ -96,10 +105,19 @@ async fn demo(shell: &Shell<'_>, sandbox: &Sandbox) -> anyhow::Result<()> {
                 "get",
                 "nodes",
                 "-o",
-                "custom-columns=NODE:.metadata.name,KERNEL:.status.nodeInfo.kernelVersion",
+                "custom-columns=NODE:.metadata.name,KERNEL:.status.nodeInfo.kernelVersion,CORDONED:.spec.unschedulable",
             ],
         )
-        .await
+        .await?;
+    shell
+        .run("kubectl", &["get", "pods,pdb", "-o", "wide"])
+        .await?;
+    println!();
+    for (node, machine) in &sandbox.machines {
+        let counts = machine.host().counts();
+        println!("{node}: reboots: {}", counts.reboots);
+    }
+    Ok(())
 }
 
 /// Types commands.
@@ -133,8 +151,15 @@ impl<'a> Shell<'a> {
         println!("  kubectl apply -f docs/examples/worker-rt.yaml");
         println!("  kubectl label node worker-1 worker-2 node-role.kubernetes.io/worker-rt=");
         println!("  oc-realtime watch worker-rt");
-        println!("  kubectl get mcp,rtp\n");
+        println!("  kubectl get mcp,rtp,rtn\n");
         println!("The operator's log: {}", sandbox.operator_log.display());
+        for machine in sandbox.machines.values() {
+            println!(
+                "{}'s daemon's log: {}",
+                machine.host().name(),
+                machine.host().log().display()
+            );
+        }
     }
 
     async fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {

@@ -8,7 +8,6 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
-use realtime_core::names::OPERATOR_NAMESPACE;
 use serde_json::json;
 
 use super::tree::Kernel;
@@ -17,6 +16,9 @@ use crate::control_plane::ControlPlane;
 
 /// The daemon's ServiceAccount and its DaemonSet, as shipped.
 pub const DAEMON_ACCOUNT: &str = "realtime-node-daemon";
+
+/// Their namespace.
+pub const DAEMON_NAMESPACE: &str = "realtime-node-daemon";
 
 /// Before the API server is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -106,12 +108,12 @@ pub async fn daemon_kubeconfig(control_plane: &ControlPlane, node: &str) -> Resu
     let client = control_plane.admin_client().await?;
     let pod = daemon_pod(&client, node).await?;
     Ok(control_plane
-        .kubeconfig_for_pod(OPERATOR_NAMESPACE, DAEMON_ACCOUNT, &pod)
+        .kubeconfig_for_pod(DAEMON_NAMESPACE, DAEMON_ACCOUNT, &pod)
         .await?)
 }
 
 async fn daemon_pod(client: &Client, node: &str) -> Result<Pod, Error> {
-    let sets: Api<DaemonSet> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
+    let sets: Api<DaemonSet> = Api::namespaced(client.clone(), DAEMON_NAMESPACE);
     let set = sets
         .list(&ListParams::default())
         .await
@@ -126,7 +128,7 @@ async fn daemon_pod(client: &Client, node: &str) -> Result<Pod, Error> {
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {
             "name": name,
-            "labels": {"app": DAEMON_ACCOUNT},
+            "labels": {"app.kubernetes.io/name": DAEMON_ACCOUNT},
             "ownerReferences": [{
                 "apiVersion": "apps/v1", "kind": "DaemonSet", "name": DAEMON_ACCOUNT, "uid": uid, "controller": true,
             }],
@@ -142,7 +144,7 @@ async fn daemon_pod(client: &Client, node: &str) -> Result<Pod, Error> {
         action: format!("making pod {name}"),
         source: std::io::Error::other(error),
     })?;
-    let pods: Api<Pod> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), DAEMON_NAMESPACE);
     match pods.create(&PostParams::default(), &pod).await {
         Err(kube::Error::Api(status)) if status.code == 409 => pods.get(&name).await,
         other => other,

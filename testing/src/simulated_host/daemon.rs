@@ -146,7 +146,15 @@ impl Daemon {
         false
     }
 
+    /// Asleep in a write, with a packet still in the pipe: without one it is about to wake up.
     fn is_stopped(&self) -> bool {
+        let full = self
+            .pipe
+            .as_ref()
+            .is_some_and(|pipe| readable(pipe, Duration::ZERO).unwrap_or(false));
+        if !full {
+            return false;
+        }
         let tasks = format!("/proc/{}/task", self.child.id());
         let Ok(tasks) = std::fs::read_dir(tasks) else {
             return false;

@@ -4,6 +4,7 @@
 //! this process, starts them all. Knows nothing of hosts or daemons.
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -12,10 +13,13 @@ use std::thread;
 type Job = (Command, Sender<io::Result<Child>>);
 
 /// A command that is killed when this process ends: to be completed with the program's arguments and started by
-/// [`spawn`].
+/// [`spawn`]. It is in a process group of its own, so that a terminal's Ctrl-C is this process's alone to handle.
 pub fn mortal(program: &std::path::Path) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
+        .args(["--pdeathsig", "KILL"])
+        .arg(program)
+        .process_group(0);
     command
 }
 

@@ -23,8 +23,8 @@ pub struct Hardware {
     pub cpus: u32,
     /// Memory in KiB, all in one NUMA node.
     pub memory_kib: u64,
-    /// `/etc/os-release`.
-    pub os_release: String,
+    /// `/etc/os-release`, where it is not the one of the rpm-ostree stand-in's base (RHEL CoreOS).
+    pub os_release: Option<String>,
 }
 
 impl Default for Hardware {
@@ -33,13 +33,10 @@ impl Default for Hardware {
         Self {
             cpus: 8,
             memory_kib: 32 << 20,
-            os_release: RHEL_COREOS.to_owned(),
+            os_release: None,
         }
     }
 }
-
-/// The `os-release` of OpenShift's own system.
-pub const RHEL_COREOS: &str = "NAME=\"Red Hat Enterprise Linux CoreOS\"\nID=\"rhcos\"\nID_LIKE=\"rhel fedora\"\nVERSION=\"416.94.202410211619-0\"\nVERSION_ID=\"4.16\"\nVARIANT=\"CoreOS\"\nVARIANT_ID=coreos\nPLATFORM_ID=\"platform:el9\"\nRHEL_VERSION=9.4\nOSTREE_VERSION=416.94.202410211619-0\n";
 
 /// The `os-release` of Fedora CoreOS.
 pub const FEDORA_COREOS: &str = "NAME=\"Fedora Linux\"\nID=fedora\nVERSION=\"40.20241019.3.0 (CoreOS)\"\nVERSION_ID=40\nPLATFORM_ID=\"platform:f40\"\nVARIANT=\"CoreOS\"\nVARIANT_ID=coreos\nOSTREE_VERSION='40.20241019.3.0'\n";
@@ -112,7 +109,7 @@ impl Tree {
         let Hardware {
             cpus,
             memory_kib,
-            os_release,
+            os_release: _,
         } = hardware;
         for folder in [
             "boot",
@@ -124,7 +121,6 @@ impl Tree {
         ] {
             fs::create_dir_all(self.path(folder))?;
         }
-        self.write("/etc/os-release", os_release)?;
         self.write("/etc/machine-id", "5a1d0000000000000000000000000000\n")?;
         self.write("/proc/cpuinfo", cpuinfo(*cpus))?;
         let memory = format!("MemTotal:       {memory_kib} kB\nMemFree:        {memory_kib} kB\n");
@@ -189,6 +185,9 @@ impl Tree {
     /// Writes what the kernel that has just booted says, and what its command line makes of the machine.
     pub fn boot(&self, hardware: &Hardware, kernel: &Kernel) -> io::Result<()> {
         self.write("/run/crio/crio.sock", "")?;
+        if let Some(text) = &hardware.os_release {
+            self.write("/etc/os-release", text)?;
+        }
 
         let Kernel {
             release,
