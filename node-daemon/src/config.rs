@@ -37,6 +37,8 @@ pub struct Config {
     pub node: Option<RealtimeNodeSpec>,
     /// `reboot`: without a cluster, whether the daemon may reboot the host.
     pub reboot: bool,
+    /// `retry`: without a cluster, a word whose change allows another attempt after one that failed.
+    pub retry: Option<String>,
     /// `root`: where the host's `/` is.
     pub root: String,
     /// `commands`: a directory whose programs are run and not the host's own.
@@ -80,6 +82,7 @@ impl Default for Config {
             },
             node: None,
             reboot: false,
+            retry: None,
             root: "/".to_owned(),
             commands: None,
             state_directory: STATE_DIRECTORY.to_owned(),
@@ -146,6 +149,7 @@ fn read(value: &Value, problems: &mut Problems) -> Config {
             .get("reboot")
             .and_then(Value::as_bool)
             .unwrap_or(defaults.reboot),
+        retry: text("retry"),
         root: text("root").unwrap_or(defaults.root),
         commands: text("commands"),
         state_directory: text("state_directory").unwrap_or(defaults.state_directory),

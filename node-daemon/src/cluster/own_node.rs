@@ -20,6 +20,8 @@ pub struct NodeView {
     /// Our annotation is on a node that is not cordoned: an admin uncordoned it under our hands. The annotation must
     /// go before the next cordon, or an admin's would be taken for ours.
     pub stale_annotation: bool,
+    /// Whether the Machine Config Operator has nothing to do on it. `None`: there is none.
+    pub settled: Option<bool>,
     resource_version: Option<String>,
     uid: Option<String>,
 }
@@ -45,10 +47,21 @@ impl NodeView {
             },
             since: annotation.and_then(|when| when.parse().ok()),
             stale_annotation: !cordoned && annotation.is_some(),
+            settled: settled(node),
             resource_version: node.resource_version(),
             uid: node.uid(),
         }
     }
+}
+
+/// Its state is Done, at the configuration that it shall have.
+fn settled(node: &Node) -> Option<bool> {
+    let annotation = |name: &str| {
+        node.annotations()
+            .get(&format!("{}{name}", names::MCO_ANNOTATION_PREFIX))
+    };
+    let state = annotation("state")?;
+    Some(state == "Done" && annotation("currentConfig") == annotation("desiredConfig"))
 }
 
 impl Cluster {
@@ -137,6 +150,26 @@ mod tests {
         let ours = NodeView::of(&node(true, true));
         assert_eq!(ours.cordon, Cordon::Ours);
         assert_eq!(ours.since, Some("2026-11-21T15:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_machine_config_operator_is_done_at_the_wanted_configuration() {
+        assert_eq!(NodeView::of(&node(false, false)).settled, None);
+        let with = |state: &str, current: &str| {
+            let mut node = node(false, false);
+            for (name, value) in [
+                ("state", state),
+                ("currentConfig", current),
+                ("desiredConfig", "rendered-2"),
+            ] {
+                let name = format!("{}{name}", names::MCO_ANNOTATION_PREFIX);
+                node.annotations_mut().insert(name, value.to_owned());
+            }
+            NodeView::of(&node).settled
+        };
+        assert_eq!(with("Done", "rendered-2"), Some(true));
+        assert_eq!(with("Done", "rendered-1"), Some(false));
+        assert_eq!(with("Working", "rendered-2"), Some(false));
     }
 
     #[test]

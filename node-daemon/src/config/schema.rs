@@ -23,6 +23,7 @@ pub(super) fn schema() -> Value {
             "cgroup_v1_capacity": {"x-kubernetes-int-or-string": true},
             "node": node_schema(),
             "reboot": {"type": "boolean"},
+            "retry": {"type": "string", "maxLength": 253},
             "root": text,
             "commands": text,
             "state_directory": text,
