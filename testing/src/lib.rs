@@ -12,5 +12,6 @@ pub mod rpm_ostree_standin;
 pub mod sandbox;
 pub mod simulated_host;
 pub mod skip;
+pub mod vm;
 
 pub use skip::skip;
