@@ -18,6 +18,11 @@ pub const UPGRADEABLE: &str = "Upgradeable";
 /// The nodes' last latency checks stayed under the limit.
 pub const LATENCY_VERIFIED: &str = "LatencyVerified";
 
+/// On a RealtimeNode: the wanted kernel runs with the wanted arguments.
+pub const KERNEL_READY: &str = "KernelReady";
+/// On a RealtimeNode: the host differs from the spec in something that the daemon watches.
+pub const DRIFTED: &str = "Drifted";
+
 /// The order in which a profile's conditions are listed.
 pub const PROFILE_CONDITIONS: [&str; 6] = [
     VALID,
@@ -88,6 +93,10 @@ pub mod reason {
     pub const STOCK_KERNEL_RUNS: &str = "StockKernelRuns";
     /// No MachineConfig of this cluster can select a kernel: it is the node daemon's.
     pub const KERNEL_BY_NODE_DAEMON: &str = "KernelByNodeDaemon";
+    /// The first write that reboots waits for what the nodes' daemons say of the hardware.
+    pub const WAITING_FOR_FIRST_REPORTS: &str = "WaitingForFirstReports";
+    /// Nodes whose kernel their daemon switched go back to the stock kernel first.
+    pub const NODES_GOING_BACK: &str = "NodesGoingBack";
     /// The API server refused a write.
     pub const WRITE_FAILED: &str = "WriteFailed";
     /// A rollout is under way: an upgrade now would mean further reboots.
@@ -100,6 +109,77 @@ pub mod reason {
     pub const LATENCY_EXCEEDED: &str = "LimitExceeded";
     /// Every node's last check was under the limit.
     pub const WITHIN_LIMIT: &str = "WithinLimit";
+
+    // Of a node's kernel (`crate::kernel`).
+
+    /// The node must be disturbed, and it is not its turn yet.
+    pub const WAITING_FOR_TURN: &str = "WaitingForTurn";
+    /// The package source is being looked at.
+    pub const PREPARING: &str = "Preparing";
+    /// The kernel and its arguments are being put into place for the next boot.
+    pub const STAGING: &str = "Staging";
+    /// Pods are being evicted.
+    pub const DRAINING: &str = "Draining";
+    /// Pods did not go in time.
+    pub const DRAIN_BLOCKED: &str = "DrainBlocked";
+    /// The node is on its way through a reboot.
+    pub const REBOOTING: &str = "Rebooting";
+    /// All is in place, and nobody may reboot the node but its administrator.
+    pub const REBOOT_NEEDED: &str = "RebootNeeded";
+    /// Another rpm-ostree transaction runs.
+    pub const TRANSACTION_RUNNING: &str = "TransactionRunning";
+    /// Another deployment than ours boots next.
+    pub const FOREIGN_DEPLOYMENT: &str = "ForeignDeployment";
+    /// Somebody else cordoned the node.
+    pub const CORDONED_BY_OTHERS: &str = "CordonedByOthers";
+    /// No room for another kernel in /boot.
+    pub const NO_SPACE_IN_BOOT: &str = "NoSpaceInBoot";
+    /// No room for the packages in /sysroot (or /).
+    pub const NO_SPACE_IN_SYSROOT: &str = "NoSpaceInSysroot";
+    /// The source does not have the packages.
+    pub const PACKAGES_NOT_FOUND: &str = "PackagesNotFound";
+    /// The packages do not fit together, or not to the base.
+    pub const DEPSOLVE_FAILED: &str = "DepsolveFailed";
+    /// The package source can't be reached or is not enabled.
+    pub const SOURCE_UNUSABLE: &str = "SourceUnusable";
+    /// A downloaded file is not the one that the profile names.
+    pub const CHECKSUM_WRONG: &str = "ChecksumWrong";
+    /// A package is damaged, and stayed so when the cache was thrown away.
+    pub const PACKAGE_DAMAGED: &str = "PackageDamaged";
+    /// The host forbids layered packages.
+    pub const LAYERING_LOCKED: &str = "LayeringLocked";
+    /// A command failed again and again.
+    pub const COMMAND_FAILED: &str = "CommandFailed";
+    /// Another program kept the host's package system for too long.
+    pub const HOST_BUSY: &str = "HostBusy";
+    /// What was staged could not be made bootable at the shutdown.
+    pub const FINALIZE_FAILED: &str = "FinalizeFailed";
+    /// The old kernel came up although the new one was to.
+    pub const BOOTED_OLD: &str = "BootedOld";
+    /// What was staged was gone after the boot.
+    pub const DEPLOYMENT_LOST: &str = "DeploymentLost";
+    /// A package override is recorded and has no effect.
+    pub const OVERRIDE_INACTIVE: &str = "OverrideInactive";
+    /// The command went well by its own word, and its result is another.
+    pub const RESULT_DIFFERS: &str = "ResultDiffers";
+    /// The new kernel did not prove itself, and the old one was brought back.
+    pub const ROLLED_BACK: &str = "RolledBack";
+    /// The real-time kernel runs where the stock kernel is wanted.
+    pub const REALTIME_KERNEL_RUNS: &str = "RealtimeKernelRuns";
+    /// Wanted kernel arguments are not in effect.
+    pub const ARGUMENTS_MISSING: &str = "ArgumentsMissing";
+    /// This host's kernel can't be switched by the daemon.
+    pub const UNKNOWN_HOST: &str = "UnknownHost";
+    /// The real-time kernel is of another version than the base's own kernel.
+    pub const VERSIONS_DIFFER: &str = "VersionsDiffer";
+    /// What we had brought about was undone by somebody.
+    pub const UNDONE: &str = "Undone";
+    /// The host differs from the spec in what `status.drift` lists.
+    pub const DRIFT_FOUND: &str = "DriftFound";
+    /// The host can't be looked at, again and again.
+    pub const HOST_UNREADABLE: &str = "HostUnreadable";
+    /// The Machine Config Operator is still at work on the node.
+    pub const WAITING_FOR_MACHINE_CONFIG: &str = "WaitingForMachineConfig";
 }
 
 /// Longest message that a condition may have by the API conventions.

@@ -48,6 +48,8 @@ pub struct NodeFacts {
     pub kernel_release: Option<String>,
     /// Major and minor version of the kubelet.
     pub kubelet_version: Option<(u32, u32)>,
+    /// The operating system by the kubelet's word, as `Red Hat Enterprise Linux CoreOS 9.6…`.
+    pub os_image: Option<String>,
 }
 
 /// A NUMA node.
@@ -133,6 +135,21 @@ impl CpuVendor {
 }
 
 impl NodeFacts {
+    /// Whether the Machine Config Operator's agent switches kernels on this node's operating system; `None` when that
+    /// isn't known. It does on RHEL CoreOS and CentOS Stream CoreOS; on Fedora CoreOS, and on hosts that aren't CoreOS,
+    /// it reports success and leaves the stock kernel.
+    pub fn kernel_type_works(&self) -> Option<bool> {
+        let image = self.os_image.as_deref()?;
+        let plain = ["Red Hat Enterprise Linux", "CentOS", "Fedora"];
+        if image.contains("CoreOS") {
+            Some(!image.contains("Fedora"))
+        } else if plain.iter().any(|name| image.starts_with(name)) {
+            Some(false)
+        } else {
+            None
+        }
+    }
+
     /// What the node's own objects say. Precedence, for each fact alone:
     ///
     /// 1. the RealtimeNode's status: the daemon has read the hardware;
@@ -172,6 +189,7 @@ impl NodeFacts {
             self.kernel_release =
                 Some(info.kernel_version.clone()).filter(|release| !release.is_empty());
             self.kubelet_version = version(&info.kubelet_version);
+            self.os_image = Some(info.os_image.clone()).filter(|image| !image.is_empty());
         }
     }
 

@@ -2,6 +2,7 @@
 //! `oc realtime plan`. It changes nothing and prints nothing.
 
 mod conflicts;
+mod daemon;
 mod diff;
 mod nodes;
 mod objects;
@@ -103,10 +104,10 @@ pub fn plan(wanted: &Wanted<'_>) -> Result<Plan, MergeError> {
         profile: wanted.profile.name.clone(),
         pool: wanted.profile.pool.name.clone(),
         held: wanted.profile.paused,
-        nodes: pool
-            .as_ref()
-            .map(|pool| nodes::plan(wanted, pool, &changes))
-            .unwrap_or_default(),
+        nodes: pool.as_ref().map_or_else(
+            || daemon::without_pools(wanted),
+            |pool| nodes::plan(wanted, pool, &changes),
+        ),
         conflicts: conflicts::of(wanted, pool.as_ref()),
         outcome: pool.map(|pool| pool.outcome),
         changes,

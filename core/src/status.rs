@@ -2,6 +2,7 @@
 //! argument, and what was said before only keeps the transition times. It never looks at how a step is done.
 
 mod conclusions;
+mod daemon;
 pub mod findings;
 pub mod news;
 mod nodes;
@@ -12,6 +13,8 @@ mod why_invalid;
 
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
@@ -28,7 +31,7 @@ use crate::openshift::MachineConfigPool;
 use crate::problem::Problems;
 use crate::render::Rendered;
 use crate::rollout::landing::target_name;
-use crate::rollout::{Step, Wait};
+use crate::rollout::{Before, Step, Wait};
 use crate::validate::ValidProfile;
 use findings::Finding;
 use progress::{NodeProgress, ProgressPhase};
@@ -193,6 +196,7 @@ impl<'a> View<'a> {
             Some(name) => progress::node_progress(name, cluster, wants_realtime),
             None => without_pools(inputs, wants_realtime),
         };
+        let nodes = with_reasons(nodes, inputs.steps);
         let valid = inputs.wanted.map(|(valid, _)| valid);
         let findings = findings::findings(&profile.name_any(), valid, pool, cluster, &nodes);
         Self {
@@ -221,6 +225,9 @@ impl<'a> View<'a> {
                         step,
                         Step::ApplyRealtimeNode { .. }
                             | Step::DeleteRealtimeNode { .. }
+                            | Step::GrantTurn { .. }
+                            | Step::TakeBackTurn { .. }
+                            | Step::Pause { .. }
                             | Step::Unpause { .. }
                             | Step::ApplyTuned
                             | Step::ApplyRuntimeClass
@@ -228,7 +235,17 @@ impl<'a> View<'a> {
                     )
             })
             && self
-                .wait(|wait| !matches!(wait, Wait::AdminUnpause(_)))
+                .wait(|wait| {
+                    !matches!(
+                        wait,
+                        Wait::AdminUnpause(_)
+                            | Wait::Turns(_)
+                            | Wait::NodesGoingBack {
+                                before: Before::Nothing,
+                                ..
+                            }
+                    )
+                })
                 .is_none()
     }
 
@@ -276,6 +293,28 @@ impl<'a> View<'a> {
             |name| format!("pool {name}"),
         )
     }
+}
+
+/// Nodes that asked for a turn say what that waits for.
+fn with_reasons(mut nodes: Vec<NodeProgress>, steps: &[Step]) -> Vec<NodeProgress> {
+    let waits: BTreeMap<&str, &str> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Wait(Wait::Turns(waits)) => Some(waits),
+            _ => None,
+        })
+        .flatten()
+        .map(|wait| (wait.node.as_str(), wait.what.as_str()))
+        .collect();
+    for node in &mut nodes {
+        if node.by_daemon
+            && node.phase == ProgressPhase::Waiting
+            && let Some(what) = waits.get(node.node.as_str())
+        {
+            (*what).clone_into(&mut node.waits_for);
+        }
+    }
+    nodes
 }
 
 /// Where no pools are served: the nodes that already have a RealtimeNode of this profile, by their kernel alone.

@@ -109,6 +109,7 @@ fn sections(
         image_mode: cluster.image_mode_pools.contains(&pool.name),
         architecture: hardware.architecture,
         page_size: asked_page_size,
+        systems: kernel::Systems::of(&known.nodes, known.telling()),
     };
     let kernel = kernel::check(kernel_spec.as_ref(), &around, problems);
     kernel_arguments::check_form(&kernel.additional_arguments, problems);

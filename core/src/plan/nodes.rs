@@ -4,9 +4,9 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::Wanted;
 use super::objects::{Action, ObjectChange};
 use super::pool::{self, ArgumentChanges, Pool};
+use super::{Wanted, daemon};
 use crate::names::MCO_ANNOTATION_PREFIX;
 use crate::openshift::{MachineConfig, MachineConfigPool};
 use crate::pools::{Membership, membership};
@@ -53,7 +53,7 @@ pub fn plan(wanted: &Wanted<'_>, pool: &Pool, changes: &[ObjectChange]) -> Vec<N
                     before.as_deref(),
                 ))
             } else if leaving {
-                Some(leaving_node(node, after.as_deref()))
+                Some(leaving_node(wanted, node, after.as_deref()))
             } else {
                 let theirs = after.and_then(|after| pool::find(&pools_after, &after));
                 theirs.and_then(|theirs| inheriting_node(wanted, theirs, changes, node))
@@ -71,14 +71,16 @@ fn pool_of(node: &Node, pools: &[MachineConfigPool]) -> Option<String> {
     }
 }
 
-fn leaving_node(node: &Node, to: Option<&str>) -> NodePlan {
+fn leaving_node(wanted: &Wanted<'_>, node: &Node, to: Option<&str>) -> NodePlan {
+    let (by_daemon, mut reasons) = daemon::reboots_on_leaving(wanted, node);
+    reasons.push(match to {
+        Some(to) => format!("goes back to pool {to}"),
+        None => "leaves the pool, and no other pool takes it".to_owned(),
+    });
     NodePlan {
         node: node.name_any(),
-        reboots: u32::from(to.is_some()),
-        reasons: vec![match to {
-            Some(to) => format!("goes back to pool {to}"),
-            None => "leaves the pool, and no other pool takes it".to_owned(),
-        }],
+        reboots: u32::from(to.is_some()) + by_daemon,
+        reasons,
     }
 }
 
@@ -145,12 +147,14 @@ fn entering_node(
             "is in the middle of another update and finishes that first".to_owned(),
         );
     }
+    let (by_daemon, of_daemon) = daemon::reboots(wanted, node);
+    reasons.extend(of_daemon);
     if reasons.is_empty() {
         reasons.push("runs this configuration already".to_owned());
     }
     NodePlan {
         node: node.name_any(),
-        reboots: u32::from(changes_now) + u32::from(unfinished),
+        reboots: u32::from(changes_now) + u32::from(unfinished) + by_daemon,
         reasons,
     }
 }

@@ -46,7 +46,13 @@ pub fn findings(
     if let Some(pool) = pool {
         performance_profiles(pool, cluster, &mut found);
     }
-    degraded_nodes(nodes, &mut found);
+    let stock: Vec<String> = valid
+        .map(|valid| on_stock_kernel(valid, nodes))
+        .unwrap_or_default()
+        .iter()
+        .map(|node| node.node.clone())
+        .collect();
+    degraded_nodes(nodes, &stock, &mut found);
     if let (Some(pool), Some(valid)) = (pool, valid) {
         inherited_realtime(profile, valid, pool, cluster, &mut found);
         overridden(profile, pool, cluster, &mut found);
@@ -179,12 +185,24 @@ fn performance_profiles(pool: &MachineConfigPool, cluster: &Cluster, found: &mut
     }
 }
 
-fn degraded_nodes(nodes: &[NodeProgress], found: &mut Vec<Finding>) {
+/// `stock`: nodes that are told as running the stock kernel.
+fn degraded_nodes(nodes: &[NodeProgress], stock: &[String], found: &mut Vec<Finding>) {
     let waiting = nodes
         .iter()
         .filter(|node| node.phase == ProgressPhase::Waiting)
         .count();
-    for node in nodes {
+    for node in nodes.iter().filter(|node| node.by_daemon) {
+        if node.phase == ProgressPhase::Degraded && !stock.contains(&node.node) {
+            found.push(Finding::new(
+                reason::NODE_DEGRADED,
+                format!(
+                    "node {} failed by its node daemon's word, and no other node gets a turn meanwhile: {}",
+                    node.node, node.waits_for
+                ),
+            ));
+        }
+    }
+    for node in nodes.iter().filter(|node| !node.by_daemon) {
         if node.phase == ProgressPhase::Degraded {
             let stalls = if waiting == 0 {
                 String::new()
@@ -259,14 +277,23 @@ fn overridden(
     }
 }
 
+/// Nodes that are at the target and run the stock kernel, though the Machine Config Operator was to switch it.
+fn on_stock_kernel<'a>(valid: &ValidProfile, nodes: &'a [NodeProgress]) -> Vec<&'a NodeProgress> {
+    let switched = valid.kernel.realtime && valid.kernel.by_machine_config_operator;
+    nodes
+        .iter()
+        .filter(|node| switched && node.realtime == Some(false))
+        .filter(|node| {
+            node.phase == ProgressPhase::Verifying
+                || node.phase == ProgressPhase::Degraded && node.by_daemon
+        })
+        .collect()
+}
+
 /// The node's agent reports success on hosts whose kernel it can't switch, and never looks at the running one.
 fn stock_kernel(valid: &ValidProfile, nodes: &[NodeProgress], found: &mut Vec<Finding>) {
-    if !valid.kernel.realtime || !valid.kernel.by_machine_config_operator {
-        return;
-    }
-    let stock: Vec<String> = nodes
-        .iter()
-        .filter(|node| node.phase == ProgressPhase::Verifying && node.realtime == Some(false))
+    let stock: Vec<String> = on_stock_kernel(valid, nodes)
+        .into_iter()
         .map(|node| {
             format!(
                 "{} ({})",

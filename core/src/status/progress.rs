@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Resource, ResourceExt};
 
+use super::daemon;
 use crate::api::RealtimeNode;
 use crate::cluster::Cluster;
 use crate::names;
@@ -87,6 +88,8 @@ pub struct NodeProgress {
     pub realtime: Option<bool>,
     /// Whether it is cordoned.
     pub cordoned: bool,
+    /// Whether its phase is its node daemon's word.
+    pub by_daemon: bool,
 }
 
 /// The Machine Config Operator's annotations of a node.
@@ -240,17 +243,23 @@ pub(super) fn progress_of(
     let annotations = Annotations::of(node);
     let target = pool.and_then(target_name);
     let steps = reports.steps(node);
-    let (phase, waits_for) = match (pool, target) {
-        (None, _) => verified(wants_realtime, realtime, kernel.as_deref()),
-        (Some(_), None) => (
+    let on_the_way = match (pool, target) {
+        (None, _) => None,
+        (Some(_), None) => Some((
             ProgressPhase::Waiting,
             "the pool's first rendered configuration".to_owned(),
-        ),
-        (Some(pool), Some(target)) => match towards(node, &annotations, pool, target, steps) {
-            Some(on_the_way) => on_the_way,
-            None => verified(wants_realtime, realtime, kernel.as_deref()),
-        },
+        )),
+        (Some(pool), Some(target)) => towards(node, &annotations, pool, target, steps),
     };
+    let word = || {
+        let reported = reported.filter(|_| on_the_way.is_none())?;
+        daemon::word(reported, wants_realtime, realtime, kernel.as_deref())
+    };
+    let word = word();
+    let by_daemon = word.is_some();
+    let (phase, waits_for) = on_the_way
+        .or(word)
+        .unwrap_or_else(|| is_verified(wants_realtime, realtime, kernel.as_deref()));
     NodeProgress {
         node: name,
         phase,
@@ -263,11 +272,16 @@ pub(super) fn progress_of(
             .spec
             .as_ref()
             .is_some_and(|spec| spec.unschedulable == Some(true)),
+        by_daemon,
     }
 }
 
 /// A node with the right configuration: what remains is its kernel.
-fn verified(wants: bool, realtime: Option<bool>, kernel: Option<&str>) -> (ProgressPhase, String) {
+pub(super) fn is_verified(
+    wants: bool,
+    realtime: Option<bool>,
+    kernel: Option<&str>,
+) -> (ProgressPhase, String) {
     match (wants, realtime) {
         (false, _) | (true, Some(true)) => (ProgressPhase::Ready, String::new()),
         (true, None) => (

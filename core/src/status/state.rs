@@ -1,10 +1,11 @@
 //! What is under way, or why nothing is: one state out of everything that was seen. Writes no condition.
 
-use super::progress::ProgressPhase;
-use super::{LISTED, View};
+use super::progress::{NodeProgress, ProgressPhase};
+use super::{LISTED, View, daemon, progress};
+use crate::cluster::Dialect;
 use crate::conditions::reason;
 use crate::names;
-use crate::rollout::{Pause, Step, Wait, pause_of};
+use crate::rollout::{Before, Pause, Step, Wait, pause_of};
 use kube::ResourceExt;
 
 /// What is under way, or why nothing is.
@@ -71,7 +72,79 @@ impl View<'_> {
         self.rolling()
     }
 
+    /// Nodes that go back to the stock kernel before something else can be done.
+    fn going_back(&self) -> Option<State> {
+        let wait = self.wait(|wait| matches!(wait, Wait::NodesGoingBack { .. }))?;
+        let Wait::NodesGoingBack { nodes, before } = wait else {
+            return None;
+        };
+        let then = match before {
+            Before::Deletion => "the profile is deleted when the stock kernel runs on them",
+            Before::MachineConfig => {
+                "the Machine Config Operator gets the kernel when the stock kernel runs on all of them, so that two never \
+                 drive one"
+            }
+            Before::Nothing => return None,
+        };
+        if nodes.is_empty() {
+            return Some(State::moving(
+                reason::NODES_GOING_BACK,
+                "the last node's turn is being taken back",
+            ));
+        }
+        Some(State::moving(
+            reason::NODES_GOING_BACK,
+            format!(
+                "{} node(s) go back to the stock kernel, by their node daemons: {}; {then}. If a node's daemon is gone for \
+                 good, delete its RealtimeNode: oc delete rtn NODE",
+                nodes.len(),
+                self.each(nodes)
+            ),
+        ))
+    }
+
+    /// Nodes, with what each waits for where that is known.
+    fn each(&self, nodes: &[String]) -> String {
+        let asked = |node: &String| {
+            self.inputs.steps.iter().find_map(|step| match step {
+                Step::Wait(Wait::Turns(waits)) => {
+                    let mut waits = waits.iter();
+                    waits.find(|wait| wait.node == *node)
+                }
+                _ => None,
+            })
+        };
+        let mut told: Vec<String> = nodes
+            .iter()
+            .take(LISTED)
+            .map(|node| match asked(node) {
+                Some(wait) => format!("{node} (waits for {})", wait.what),
+                None => self.said_by(node),
+            })
+            .collect();
+        if nodes.len() > LISTED {
+            told.push(format!("{} more", nodes.len() - LISTED));
+        }
+        told.join(", ")
+    }
+
+    fn said_by(&self, node: &str) -> String {
+        let realtime_nodes = &self.inputs.cluster.realtime_nodes;
+        let reported = realtime_nodes
+            .iter()
+            .find(|reported| reported.metadata.name.as_deref() == Some(node));
+        match reported.and_then(|reported| daemon::word(reported, false, None, None)) {
+            Some((phase, what)) if phase != ProgressPhase::Ready => {
+                format!("{node} ({})", progress::in_words(phase, &what))
+            }
+            _ => node.to_owned(),
+        }
+    }
+
     fn deleting(&self) -> State {
+        if let Some(state) = self.going_back() {
+            return state;
+        }
         if let Some(Wait::NodesLeaving { pool, nodes }) =
             self.wait(|wait| matches!(wait, Wait::NodesLeaving { .. }))
         {
@@ -127,12 +200,35 @@ impl View<'_> {
                 format!("waits for the former {} {name} to be gone", kind.name()),
             ));
         }
+        if let Some(Wait::FirstReports { nodes, .. }) =
+            self.wait(|wait| matches!(wait, Wait::FirstReports { .. }))
+        {
+            let shown: Vec<&str> = nodes.iter().take(LISTED).map(String::as_str).collect();
+            let more = match nodes.len().saturating_sub(LISTED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            return Some(State::moving(
+                reason::WAITING_FOR_FIRST_REPORTS,
+                format!(
+                    "{pool}: what hardware {}{more} have decides about kernel arguments or kubelet configuration, and is not \
+                     known yet; their node daemons, where there are any, have some seconds to tell, then what is known is written",
+                    shown.join(", ")
+                ),
+            ));
+        }
+        if let Some(state) = self.going_back() {
+            return Some(state);
+        }
         let reaches_pool = |step: &Step| {
             step.writes()
                 && !matches!(
                     step,
                     Step::ApplyRealtimeNode { .. }
                         | Step::DeleteRealtimeNode { .. }
+                        | Step::GrantTurn { .. }
+                        | Step::TakeBackTurn { .. }
+                        | Step::Pause { .. }
                         | Step::Unpause { .. }
                 )
         };
@@ -200,13 +296,16 @@ impl View<'_> {
                 ),
             );
         }
+        let on_the_way =
+            |phase: ProgressPhase| phase.is_under_way() || phase == ProgressPhase::Waiting;
+        let by_daemons = |node: &NodeProgress| node.by_daemon || !on_the_way(node.phase);
+        if waiting + under_way > 0 && self.nodes.iter().all(by_daemons) {
+            return self.by_node_daemons();
+        }
         if waiting + under_way > 0 {
             return State::moving(
                 reason::ROLLING_OUT,
-                format!(
-                    "{ready} of {total} nodes ready; {}",
-                    self.list(|phase| phase.is_under_way() || phase == ProgressPhase::Waiting)
-                ),
+                format!("{ready} of {total} nodes ready; {}", self.list(on_the_way)),
             );
         }
         if verifying > 0 {
@@ -215,13 +314,7 @@ impl View<'_> {
                 .wanted
                 .is_some_and(|(valid, _)| !valid.kernel.by_machine_config_operator);
             return if daemon {
-                State::moving(
-                    reason::KERNEL_BY_NODE_DAEMON,
-                    format!(
-                        "the kernel of these nodes is the node daemon's to switch; waiting for {}",
-                        self.list(|phase| phase == ProgressPhase::Verifying)
-                    ),
-                )
+                self.by_node_daemons()
             } else {
                 State::moving(
                     reason::VERIFYING,
@@ -242,8 +335,50 @@ impl View<'_> {
         }
         State::resting(
             reason::UPDATED,
-            format!("{ready} of {total} nodes are what the profile says"),
+            format!(
+                "{ready} of {total} nodes are what the profile says{}",
+                self.leavers()
+            ),
         )
+    }
+
+    /// The kernel is the node daemons' to switch: who is how far, why it is theirs, and what would help.
+    fn by_node_daemons(&self) -> State {
+        let open = |phase: ProgressPhase| {
+            phase.is_under_way()
+                || matches!(phase, ProgressPhase::Waiting | ProgressPhase::Verifying)
+        };
+        let served = self.inputs.cluster.served;
+        let why = if served.machine_configs && served.dialect == Dialect::None {
+            "; this cluster's MachineConfig has no field for the kernel, so nothing is written there that would be ignored: \
+             after an upgrade to a release that serves spec.kernelType the Machine Config Operator switches it"
+        } else {
+            ""
+        };
+        let none_by_daemon = self.nodes.iter().all(|node| !node.by_daemon);
+        let deployed = if none_by_daemon {
+            "; no node daemon has reported yet: does it run on these nodes? oc get pods -A -o wide | grep realtime-node-daemon"
+        } else {
+            ""
+        };
+        State::moving(
+            reason::KERNEL_BY_NODE_DAEMON,
+            format!(
+                "the kernel of these nodes is the node daemon's to switch; waiting for {}{why}{deployed}",
+                self.list(open)
+            ),
+        )
+    }
+
+    /// Nodes that left and are on their way back, as an addition to a sentence.
+    fn leavers(&self) -> String {
+        match self.wait(|wait| matches!(wait, Wait::NodesGoingBack { .. })) {
+            Some(Wait::NodesGoingBack { nodes, .. }) if !nodes.is_empty() => format!(
+                "; nodes that left go back to the stock kernel: {}",
+                self.each(nodes)
+            ),
+            _ => String::new(),
+        }
     }
 
     fn how_to_join(&self) -> String {

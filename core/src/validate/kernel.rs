@@ -2,7 +2,7 @@
 
 use crate::api::realtime_profile::{KernelPageSize, KernelProvider, KernelSpec, PackageSource};
 use crate::cluster::{Dialect, Served};
-use crate::facts::Architecture;
+use crate::facts::{Architecture, NodeFacts};
 use crate::problem::{Problem, Problems};
 use crate::validate::valid_profile::ValidKernel;
 
@@ -12,6 +12,41 @@ pub(super) struct Around {
     pub image_mode: bool,
     pub architecture: Architecture,
     pub page_size: KernelPageSize,
+    pub systems: Systems,
+}
+
+/// Whether the Machine Config Operator's agent switches kernels on the pool's operating systems.
+pub(super) enum Systems {
+    /// It does, or it isn't known.
+    Able,
+    /// It reports success and leaves the stock kernel: such a system.
+    Unable(String),
+    /// Some are such and some are not: the first node of each sort with its system.
+    Mixed { able: String, unable: String },
+}
+
+impl Systems {
+    /// From the pool's nodes; while there are none, from those that may join it, if they all are the same.
+    pub(super) fn of(nodes: &[NodeFacts], telling: &[NodeFacts]) -> Self {
+        let first = |facts: &[NodeFacts], works: bool| {
+            facts
+                .iter()
+                .find(|node| node.kernel_type_works() == Some(works))
+                .map(|node| {
+                    let image = node.os_image.as_deref().unwrap_or_default();
+                    format!("{} ({image})", node.name)
+                })
+        };
+        match (first(nodes, true), first(nodes, false)) {
+            (Some(able), Some(unable)) => Self::Mixed { able, unable },
+            (None, Some(unable)) => Self::Unable(unable),
+            (Some(_), None) => Self::Able,
+            (None, None) => match (first(telling, true), first(telling, false)) {
+                (None, Some(unable)) => Self::Unable(unable),
+                _ => Self::Able,
+            },
+        }
+    }
 }
 
 pub(super) fn check(
@@ -54,7 +89,9 @@ pub(super) fn check(
         ));
     }
     if around.page_size == KernelPageSize::Kib64
-        && (provider == KernelProvider::NodeDaemon || served.dialect != Dialect::KernelType)
+        && (provider == KernelProvider::NodeDaemon
+            || served.dialect != Dialect::KernelType
+            || provider == KernelProvider::Auto && matches!(around.systems, Systems::Unable(_)))
     {
         problems.push(Problem::error(
             "spec.memory.kernelPageSize",
@@ -79,8 +116,12 @@ pub(super) fn check(
             "remove it; the rest of the profile works with the stock kernel",
         ));
     }
+    let unable = matches!(around.systems, Systems::Unable(_));
+    if special && able && !around.image_mode {
+        check_systems(provider, around, problems);
+    }
     let by_machine_config_operator = match provider {
-        KernelProvider::Auto => able || around.image_mode,
+        KernelProvider::Auto => able && !unable || around.image_mode,
         KernelProvider::MachineConfigOperator => true,
         KernelProvider::NodeDaemon => false,
     };
@@ -100,6 +141,38 @@ pub(super) fn check(
         by_machine_config_operator,
         packages: packages.clone(),
         additional_arguments: additional_arguments.clone(),
+    }
+}
+
+/// The Machine Config Operator reports success on systems whose kernel it can't switch: the pool would say UPDATED, and
+/// the stock kernel run.
+fn check_systems(provider: KernelProvider, around: &Around, problems: &mut Problems) {
+    let field = "spec.kernel.provider";
+    let says_done = "there the Machine Config Operator reports success and leaves the stock kernel";
+    let value = format!("{provider:?}");
+    match (provider, &around.systems) {
+        (KernelProvider::NodeDaemon, _) | (_, Systems::Able) => {}
+        (KernelProvider::Auto, Systems::Unable(node)) => problems.push(Problem::warning(
+            field,
+            value,
+            format!("the node daemon switches the kernel: the pool has {node}, and {says_done}"),
+            "nothing, if the hosts' repositories have kernel-rt; else name a source in spec.kernel.packages.source",
+        )),
+        (KernelProvider::Auto, Systems::Mixed { able, unable }) => problems.push(Problem::error(
+            field,
+            value,
+            format!("the pool has both {able}, whose kernel the Machine Config Operator switches, and {unable}: {says_done}"),
+            "give each sort of node a pool and a profile of its own, or set NodeDaemon for all of them",
+        )),
+        (
+            KernelProvider::MachineConfigOperator,
+            Systems::Unable(unable) | Systems::Mixed { unable, .. },
+        ) => problems.push(Problem::warning(
+            field,
+            value,
+            format!("the pool has {unable}, and {says_done}"),
+            "set NodeDaemon",
+        )),
     }
 }
 

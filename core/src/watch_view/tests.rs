@@ -51,6 +51,7 @@ fn rolling_out() -> RealtimeProfile {
 
 fn node(name: &str, phase: ProgressPhase, waits_for: &str) -> NodeProgress {
     NodeProgress {
+        by_daemon: false,
         node: name.to_owned(),
         phase,
         waits_for: waits_for.to_owned(),

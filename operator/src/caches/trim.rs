@@ -38,7 +38,6 @@ pub fn node(node: &mut Node) {
                 &mut info.system_uuid,
                 &mut info.container_runtime_version,
                 &mut info.kube_proxy_version,
-                &mut info.os_image,
             ] {
                 *unused = String::new();
             }
