@@ -3,10 +3,28 @@
 //!
 //! Two owners never drive one node: where the Machine Config Operator switches the kernel, this only verifies.
 
+pub mod arguments;
+mod attempt;
+mod boot_check;
 pub mod command;
+mod failure;
+mod flow_ostree;
+mod flow_rpm;
+mod goal;
+mod housekeeping;
 pub mod nevra;
 pub mod ostree;
+mod packages;
 pub mod record;
+pub mod release;
+mod room;
+mod rpm_boot;
+mod stage;
+mod tell;
+mod trouble;
+mod turn;
+mod undo;
+mod verify;
 
 use crate::api::realtime_node::{NodePhase, NodeTurn};
 use crate::api::realtime_profile::PackagesSpec;
@@ -15,6 +33,26 @@ use crate::conditions::Decided;
 pub use command::Command;
 pub use nevra::Nevra;
 pub use record::Record;
+
+/// How long pods may take to leave a node, seconds: an hour, as long as most disruption budgets and graceful ends take.
+/// Then the node takes pods again with its old kernel, and says which pods stayed.
+pub const DRAIN_LIMIT: u64 = 3600;
+
+/// The next step from what is wanted and what was observed. Total and pure: the same input gives the same answer, and
+/// none makes it fail.
+///
+/// 1. Where somebody else switches the kernel, it is only verified.
+/// 2. Else by the host's own way: rpm-ostree, or dnf and grubby, or none.
+pub fn next(wanted: &Wanted, observed: &Observed) -> Next {
+    if !wanted.ours {
+        return verify::only(wanted, observed);
+    }
+    match &observed.system {
+        System::Ostree(view) => flow_ostree::decide(wanted, observed, view),
+        System::Rpm(view) => flow_rpm::decide(wanted, observed, view),
+        System::Other(why) => verify::unknown(wanted, observed, why),
+    }
+}
 
 /// What the node's kernel shall be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -135,7 +173,8 @@ pub enum Offered {
         reason: &'static str,
         /// The words, with the remedy.
         message: String,
-        /// Whether another try may succeed without a change (network).
+        /// Whether another try may succeed without a change (network). [`next`] then says [`Step::Wait`]; whoever has
+        /// waited forgets this answer (`offered: None`), so that the source is looked at again.
         transient: bool,
     },
 }

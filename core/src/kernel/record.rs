@@ -38,8 +38,12 @@ pub struct Attempt {
     pub boot_id: String,
     /// What was staged and verified.
     pub staged: Option<Staged>,
+    /// What is staged was made by somebody else and is what is wanted: it is booted, and never taken away by us.
+    pub adopted: bool,
     /// Reboots that we asked for.
     pub reboots: u32,
+    /// The boot out of which we asked for the last one.
+    pub rebooting: String,
     /// The caches of package metadata were thrown away once (traps 5 and 6 of rpm-ostree-measured.md).
     pub caches_cleaned: bool,
     /// The last command that failed in it, and its words.
@@ -54,6 +58,8 @@ pub struct Attempt {
     pub dropped: Vec<String>,
     /// Repositories can't be reached, and only files are installed: without looking at the repositories.
     pub cache_only: bool,
+    /// Commands of housekeeping (unpinning, taking a deployment away) that do not succeed and are not tried again.
+    pub given_up: Vec<String>,
     /// It came to an end: reason constant and words.
     pub failed: Option<Failure>,
     /// It came to a good end: the wanted kernel was seen running.
@@ -72,6 +78,10 @@ pub struct Intent {
     pub boot_id: String,
     /// It ran, and said that it went well. That alone proves nothing.
     pub done: bool,
+    /// Kernel arguments that it brings.
+    pub brings: Vec<String>,
+    /// Kernel arguments of others that it takes away.
+    pub takes: Vec<String>,
 }
 
 /// What was staged.

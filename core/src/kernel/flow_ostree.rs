@@ -1,0 +1,522 @@
+//! The decision on a host with rpm-ostree, in the order of its sentence: wait for whoever works → prove what was booted →
+//! undo what failed → look whether all is as wanted → else choose, wait for the turn, stage, drain, reboot.
+//!
+//! Every command works on the first deployment of the list, so nothing is built on one that is not ours.
+
+use super::attempt;
+use super::goal::{self, Base, Kernel};
+use super::ostree::Deployment;
+use super::packages::{self, Chosen, Problem};
+use super::record::{Attempt, Record};
+use super::tell::{self, RETRY, next, save};
+use super::{
+    Next, Observed, OstreeView, Step, Wanted, arguments, boot_check, housekeeping, release, room,
+    stage, turn, undo, verify,
+};
+use crate::api::realtime_node::NodePhase;
+use crate::conditions::reason;
+
+/// Pause while another transaction runs, seconds: rpm-ostreed's unit counts its starts, so not faster.
+const TRANSACTION_PAUSE: u32 = 10;
+/// Pause while something is in the way of which the daemon is not told, seconds.
+pub(super) const LOOK_AGAIN: u32 = 60;
+
+/// What a decision is made from.
+pub(super) struct Ostree<'a> {
+    pub wanted: &'a Wanted,
+    pub observed: &'a Observed,
+    pub view: &'a OstreeView,
+    pub record: &'a Record,
+    /// The deployment that runs.
+    pub booted: &'a Deployment,
+    /// Its place in the list.
+    pub at: usize,
+    /// The deployment that boots next.
+    pub front: &'a Deployment,
+    pub base: Base,
+    /// What would be installed. `None`: not wanted, or the source was not looked at yet.
+    pub chosen: Option<Result<Chosen, Problem>>,
+    pub key: String,
+}
+
+pub(super) fn decide(wanted: &Wanted, observed: &Observed, view: &OstreeView) -> Next {
+    match Ostree::new(wanted, observed, view) {
+        Some(host) => host.decide(),
+        None => verify::unknown(
+            wanted,
+            observed,
+            "rpm-ostree names no deployment that is booted",
+        ),
+    }
+}
+
+impl<'a> Ostree<'a> {
+    fn new(wanted: &'a Wanted, observed: &'a Observed, view: &'a OstreeView) -> Option<Self> {
+        let (at, booted) = view.status.booted()?;
+        let front = view.status.deployments.first()?;
+        let base = Base::of(view, booted);
+        let chosen = match &observed.offered {
+            Some(offered) if wanted.realtime => Some(packages::choose(
+                wanted,
+                offered,
+                &view.enabled_repositories,
+                base.kernel.as_ref(),
+            )),
+            _ => None,
+        };
+        let known = chosen.as_ref().and_then(|chosen| chosen.as_ref().ok());
+        let key = attempt::key(wanted, booted.base(), known);
+        let dropped = observed
+            .record
+            .attempt
+            .as_ref()
+            .map(|attempt| attempt.dropped.as_slice());
+        let chosen =
+            chosen.map(|chosen| chosen.map(|chosen| chosen.without(dropped.unwrap_or_default())));
+        Some(Self {
+            wanted,
+            observed,
+            view,
+            record: &observed.record,
+            booted,
+            at,
+            front,
+            base,
+            chosen,
+            key,
+        })
+    }
+
+    fn decide(&self) -> Next {
+        if self.view.status.transaction.is_some() {
+            return self.transaction_runs();
+        }
+        if let Some(next) = boot_check::decide(self).or_else(|| undo::decide(self)) {
+            return next;
+        }
+        match self.fault() {
+            None => self.ready(),
+            Some(fault) => self.switch(&fault),
+        }
+    }
+
+    /// The attempt for what is wanted now, on this base.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        let attempt = self.record.attempt.as_ref();
+        attempt.filter(|attempt| attempt::same(&attempt.key, &self.key))
+    }
+
+    /// What is known of the packages.
+    pub fn known(&self) -> Option<&Chosen> {
+        self.chosen.as_ref()?.as_ref().ok()
+    }
+
+    /// Whether the first deployment is the booted one.
+    pub fn nothing_pending(&self) -> bool {
+        self.at == 0
+    }
+
+    /// Whether a deployment is the one that the record says we staged.
+    pub fn recorded(&self, deployment: &Deployment) -> bool {
+        self.record
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.staged.as_ref())
+            .is_some_and(|staged| {
+                staged.id == deployment.id && staged.checksum == deployment.checksum
+            })
+    }
+
+    /// Whether a deployment is ours to take away.
+    pub fn ours(&self, deployment: &Deployment) -> bool {
+        let adopted = self
+            .record
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.adopted);
+        (self.recorded(deployment) && !adopted) || stage::made_by_intent(self, deployment)
+    }
+
+    /// The kernel of a deployment, compared with what is wanted.
+    pub fn kernel(&self, deployment: &Deployment, fresh: bool) -> Kernel {
+        if self.wanted.realtime {
+            let boot = &self.observed.boot;
+            let running = deployment
+                .booted
+                .then_some((boot.release.as_str(), boot.realtime));
+            goal::realtime(deployment, &self.base, self.known(), fresh, running)
+        } else {
+            goal::stock(deployment, self.record)
+        }
+    }
+
+    /// What has to change on the command line of the first deployment.
+    pub fn arguments(&self) -> arguments::Delta {
+        if self.wanted.arguments_ours {
+            arguments::delta(
+                &self.wanted.arguments,
+                &self.view.next_arguments,
+                self.record,
+            )
+        } else {
+            arguments::Delta::default()
+        }
+    }
+
+    /// Whether the first deployment, once booted, is all that is wanted.
+    pub fn front_is_complete(&self) -> bool {
+        !self.front.finalization_locked
+            && self.kernel(self.front, false) == Kernel::Holds
+            && self.arguments().is_empty()
+    }
+
+    /// What is not as wanted in what runs: reason and words.
+    pub fn fault(&self) -> Option<(&'static str, String)> {
+        let boot = &self.observed.boot;
+        match self.kernel(self.booted, false) {
+            Kernel::Holds => {}
+            Kernel::Inactive(why) => {
+                return Some((
+                    reason::OVERRIDE_INACTIVE,
+                    format!("{} runs, and of its deployment {why}.", boot.release),
+                ));
+            }
+            Kernel::Differs(why) => {
+                let fault = if self.wanted.realtime {
+                    reason::STOCK_KERNEL_RUNS
+                } else {
+                    reason::REALTIME_KERNEL_RUNS
+                };
+                return Some((
+                    fault,
+                    format!("{} runs; of its deployment {why}.", boot.release),
+                ));
+            }
+        }
+        if self.wanted.realtime != boot.realtime {
+            return verify::fault(self.wanted, self.observed);
+        }
+        if !self.wanted.arguments_ours {
+            return None;
+        }
+        let delta = arguments::delta(&self.wanted.arguments, &boot.command_line, self.record);
+        (!delta.is_empty()).then(|| {
+            let changes = delta.added().map(|argument| format!("+{argument}"));
+            let gone = delta.delete.iter().chain(&delta.delete_one);
+            let changes: Vec<String> = changes
+                .chain(gone.map(|argument| format!("-{argument}")))
+                .collect();
+            (
+                reason::ARGUMENTS_MISSING,
+                format!(
+                    "{} runs, and its kernel arguments differ: {}.",
+                    boot.release,
+                    changes.join(" ")
+                ),
+            )
+        })
+    }
+
+    fn transaction_runs(&self) -> Next {
+        let phase = if self.record.under_way().is_some() {
+            NodePhase::Staging
+        } else if self.fault().is_none() {
+            NodePhase::Ready
+        } else {
+            NodePhase::Pending
+        };
+        next(
+            phase,
+            Step::Wait {
+                seconds: TRANSACTION_PAUSE,
+            },
+            reason::TRANSACTION_RUNNING,
+            "An rpm-ostree transaction runs on the host: nothing is begun before its end.",
+        )
+    }
+
+    /// All is as wanted: give back what is held, remember what is ours, rest.
+    fn ready(&self) -> Next {
+        let release = &self.observed.boot.release;
+        if let Some(step) = undo::unpin(self) {
+            return next(
+                NodePhase::Verifying,
+                step,
+                reason::VERIFYING,
+                format!(
+                    "{release} runs as wanted. The deployment that was kept meanwhile is unpinned."
+                ),
+            );
+        }
+        if self.wanted.realtime && self.observed.offered.is_none() {
+            return next(
+                NodePhase::Ready,
+                Step::Prepare,
+                reason::AS_EXPECTED,
+                format!("{release} runs as wanted. The package source is looked at."),
+            );
+        }
+        if let Some(record) = self.settled_record() {
+            return next(
+                NodePhase::Verifying,
+                Step::Save(Box::new(record)),
+                reason::VERIFYING,
+                format!("{release} runs as wanted."),
+            );
+        }
+        if let Some(next) = self.refresh() {
+            return next;
+        }
+        if let Some(next) = verify::arguments_of_others(self.wanted, self.observed) {
+            return next;
+        }
+        let (reason, words) = self.remarks();
+        turn::settle(
+            self.observed,
+            NodePhase::Ready,
+            Step::Rest,
+            reason,
+            format!("{release} runs with all wanted arguments.{words}"),
+        )
+    }
+
+    /// The record of a host that is as wanted, when it differs from the one that is written.
+    fn settled_record(&self) -> Option<Record> {
+        let mut record = self.record.clone();
+        match &mut record.attempt {
+            Some(attempt) if attempt::same(&attempt.key, &self.key) => {
+                attempt.succeeded = attempt.succeeded || attempt.failed.is_none();
+            }
+            // What was given up is not tried again while nothing changes.
+            Some(attempt) if !attempt.given_up.is_empty() => {}
+            attempt => *attempt = None,
+        }
+        if self.wanted.arguments_ours {
+            arguments::settle(&mut record, &self.observed.boot.command_line);
+        }
+        if !self.wanted.realtime {
+            record.installed.clear();
+            record.replaced.clear();
+        }
+        (record != *self.record).then_some(record)
+    }
+
+    /// A newer kernel by name is only asked for by a person (a new retry annotation): repositories are resolved anew at
+    /// every operating system update anyway.
+    fn refresh(&self) -> Option<Next> {
+        let asked =
+            self.wanted.retry.is_some() && self.attempt().is_none() && self.nothing_pending();
+        (asked && self.refreshing()).then(|| {
+            self.begin(&format!("{} is of another version than the operating system's own kernel, and another try is asked for", self.observed.boot.release))
+        })
+    }
+
+    /// Whether the real-time kernel comes by name and is of another version than the base's own.
+    pub fn refreshing(&self) -> bool {
+        self.wanted.realtime
+            && !packages::from_files(&self.wanted.packages)
+            && self.versions_differ()
+    }
+
+    fn versions_differ(&self) -> bool {
+        let release = &self.observed.boot.release;
+        self.wanted.realtime
+            && self
+                .base
+                .kernel
+                .as_ref()
+                .is_some_and(|stock| !release::same_source_release(stock, release))
+    }
+
+    fn remarks(&self) -> (&'static str, String) {
+        if !self.nothing_pending() {
+            let words = if self.front_is_complete() {
+                " Another deployment boots next; it was not made by this daemon, and it has the wanted kernel and arguments too."
+            } else {
+                " Another deployment boots next; it was not made by this daemon, and it does NOT have the wanted kernel and arguments: after its boot the node is switched again, with another reboot."
+            };
+            return (reason::FOREIGN_DEPLOYMENT, words.to_owned());
+        }
+        if self.versions_differ() {
+            let stock = self
+                .base
+                .kernel
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let words = format!(
+                " It is of another version than the operating system's own kernel ({stock}): the package source had no other. Change the source, or the annotation realtime.openshift.io/retry once it has."
+            );
+            return (reason::VERSIONS_DIFFER, words);
+        }
+        match &self.chosen {
+            Some(Err(problem)) => (
+                reason::AS_EXPECTED,
+                format!(
+                    " The package source can't be used at the moment: {}",
+                    problem.message
+                ),
+            ),
+            _ => (reason::AS_EXPECTED, String::new()),
+        }
+    }
+
+    /// Something is not as wanted.
+    fn switch(&self, (fault, what): &(&'static str, String)) -> Next {
+        let degraded = |reason, message: String| {
+            turn::settle(
+                self.observed,
+                NodePhase::Degraded,
+                Step::Rest,
+                reason,
+                message,
+            )
+        };
+        // 1. One attempt for each wanted state.
+        if let Some(attempt) = self.attempt() {
+            if let Some(failure) = &attempt.failed {
+                return degraded(
+                    tell::constant(&failure.reason),
+                    format!("{} {what} {RETRY}", failure.message),
+                );
+            }
+            if attempt.succeeded {
+                return degraded(
+                    reason::UNDONE,
+                    format!(
+                        "What is wanted was brought about once, and somebody undid it. {what} {RETRY}"
+                    ),
+                );
+            }
+        }
+        // 2. What is to be installed. What is complete and ours needs no source any more.
+        let ours = !self.nothing_pending() && self.ours(self.front);
+        if !(ours && self.front_is_complete()) {
+            if self.wanted.realtime && self.observed.offered.is_none() {
+                return next(
+                    NodePhase::Observing,
+                    Step::Prepare,
+                    reason::PREPARING,
+                    format!("{what} The package source is looked at."),
+                );
+            }
+            if let Some(Err(problem)) = &self.chosen {
+                if ours {
+                    // Half of it is staged: not left lying while the source is away.
+                    return tell::fail(
+                        self.record,
+                        NodePhase::Staging,
+                        problem.reason,
+                        problem.message.clone(),
+                    );
+                }
+                if problem.transient {
+                    let wait = Step::Wait {
+                        seconds: LOOK_AGAIN,
+                    };
+                    return turn::settle(
+                        self.observed,
+                        NodePhase::Observing,
+                        wait,
+                        problem.reason,
+                        format!("{what} {} It is tried again.", problem.message),
+                    );
+                }
+                return degraded(problem.reason, format!("{what} {}", problem.message));
+            }
+        }
+        // 3. Who is in the way.
+        if !self.nothing_pending() && !ours && !self.front_is_complete() {
+            let wait = Step::Wait {
+                seconds: LOOK_AGAIN,
+            };
+            return turn::settle(
+                self.observed,
+                NodePhase::Pending,
+                wait,
+                reason::FOREIGN_DEPLOYMENT,
+                format!(
+                    "{what} Another deployment ({}) boots next, and it was not made by this daemon: it is neither changed nor taken away. Boot it, or drop it with `rpm-ostree cleanup -p`.",
+                    self.front.id
+                ),
+            );
+        }
+        // 4. What no command can bring about.
+        if self.nothing_pending()
+            && let Some(message) = stage::impossible(self)
+        {
+            return degraded(fault, format!("{what} {message}"));
+        }
+        if let Some(message) = room::lacking(self) {
+            return degraded(reason::NO_SPACE_IN_BOOT, format!("{what} {message}"));
+        }
+        self.begin(what.trim_end_matches('.'))
+    }
+
+    /// Turn, attempt, staging, reboot.
+    fn begin(&self, what: &str) -> Next {
+        if let Some(next) = turn::gate(self.observed, what) {
+            return next;
+        }
+        let staging = |step| {
+            next(
+                NodePhase::Staging,
+                step,
+                reason::STAGING,
+                format!("{what}. The next boot is being prepared."),
+            )
+        };
+        if self.attempt().is_none() {
+            // A pin of a former attempt would be forgotten.
+            if self
+                .record
+                .pinned
+                .as_ref()
+                .is_some_and(|pinned| !self.is_booted(pinned))
+                && let Some(step) = undo::unpin(self)
+            {
+                return staging(step);
+            }
+            return staging(save(self.record, |record| {
+                arguments::settle(record, &self.view.next_arguments);
+                record.attempt = Some(Attempt {
+                    key: self.key.clone(),
+                    realtime: self.wanted.realtime,
+                    boot_id: self.observed.boot.id.clone(),
+                    ..Attempt::default()
+                });
+            }));
+        }
+        if let Some(step) = room::make(self).or_else(|| self.pin()) {
+            return staging(step);
+        }
+        stage::decide(self, what)
+    }
+
+    pub fn is_booted(&self, (checksum, serial): &(String, i64)) -> bool {
+        self.booted.checksum == *checksum && self.booted.serial == *serial
+    }
+
+    /// The deployment that runs is kept until the new one has proved itself.
+    fn pin(&self) -> Option<Step> {
+        if self.booted.pinned {
+            return None;
+        }
+        if !self
+            .record
+            .pinned
+            .as_ref()
+            .is_some_and(|pinned| self.is_booted(pinned))
+        {
+            let step = save(self.record, |record| {
+                record.pinned = Some((self.booted.checksum.clone(), self.booted.serial));
+            });
+            return Some(step);
+        }
+        let pin = super::Command::Pin {
+            index: self.at,
+            unpin: false,
+        };
+        housekeeping::try_to(self.observed, pin, self.front.key())
+    }
+}

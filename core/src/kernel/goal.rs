@@ -1,0 +1,327 @@
+//! Whether a deployment is the one that is wanted, judged by what it *is* (active removals, active packages, its kernel's
+//! release), never by what a command said; and the one command that makes it so. Runs nothing.
+
+use super::nevra::Nevra;
+use super::ostree::Deployment;
+use super::packages::{self, Chosen};
+use super::record::Record;
+use super::{Command, OstreeView, release};
+
+/// What a deployment's kernel is, compared with the goal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kernel {
+    /// As wanted.
+    Holds,
+    /// Another one: a command can help.
+    Differs(String),
+    /// Asked for and without effect: another command does not help.
+    Inactive(String),
+}
+
+/// What the base of the booted deployment brings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Base {
+    /// Packages of the stock kernel, whether a layer removes them or not.
+    pub stock: Vec<String>,
+    /// The stock kernel's own package.
+    pub kernel: Option<Nevra>,
+}
+
+impl Base {
+    pub fn of(view: &OstreeView, booted: &Deployment) -> Self {
+        let here: Vec<Nevra> = booted
+            .removed()
+            .chain(view.kernel_packages.iter().cloned())
+            .filter(|package| packages::is_stock(&package.name))
+            .collect();
+        let mut stock: Vec<String> = here.iter().map(|package| package.name.clone()).collect();
+        stock.sort();
+        stock.dedup();
+        let kernel = ["kernel-core", "kernel"]
+            .iter()
+            .find_map(|name| here.iter().find(|package| package.name == *name))
+            .cloned();
+        Self { stock, kernel }
+    }
+}
+
+/// Whether requests are ours to take back: the kernel's, and what was written down.
+fn is_ours(request: &str, record: &Record) -> bool {
+    packages::is_realtime(request) || record.installed.iter().any(|other| other == request)
+}
+
+/// Whether the kernel of a deployment is the wanted real-time one. `fresh`: our own command has just made it, so
+/// everything that it asked for must be in effect; later an operating system update may have made something needless.
+/// `running`: the release that runs, for the booted deployment.
+pub(super) fn realtime(
+    deployment: &Deployment,
+    base: &Base,
+    chosen: Option<&Chosen>,
+    fresh: bool,
+    running: Option<(&str, bool)>,
+) -> Kernel {
+    let requests: Vec<&String> = deployment.requests().collect();
+    let removed: Vec<String> = deployment
+        .removed()
+        .map(|package| package.name)
+        .filter(|name| packages::is_stock(name))
+        .collect();
+    let asked: Vec<&String> = deployment
+        .requested_base_removals
+        .iter()
+        .filter(|name| packages::is_stock(name))
+        .collect();
+    // An image that brings the real-time kernel itself, as one that is built in the cluster.
+    let by_image = base.stock.is_empty()
+        && asked.is_empty()
+        && !requests
+            .iter()
+            .any(|request| packages::is_realtime(request));
+    if by_image {
+        return if running.is_some_and(|(_, realtime)| realtime) {
+            Kernel::Holds
+        } else {
+            Kernel::Differs("no stock kernel package is known".to_owned())
+        };
+    }
+    let inactive: Vec<&str> = asked
+        .iter()
+        .filter(|name| !removed.contains(**name) && (fresh || removed.is_empty()))
+        .map(|name| name.as_str())
+        .collect();
+    if !inactive.is_empty() {
+        return Kernel::Inactive(format!(
+            "the removal of {} is recorded and not in effect",
+            inactive.join(", ")
+        ));
+    }
+    if let Some(name) = base.stock.iter().find(|name| !removed.contains(name)) {
+        return Kernel::Differs(format!("{name} of the base is still there"));
+    }
+    let release = deployment
+        .kernel_release()
+        .or(running.map(|(release, _)| release));
+    if let Some(release) = release.filter(|release| !release::is_realtime(release)) {
+        return Kernel::Differs(format!("its kernel is {release}"));
+    }
+    chosen.map_or(Kernel::Holds, |chosen| {
+        as_chosen(deployment, chosen, fresh, release)
+    })
+}
+
+fn as_chosen(
+    deployment: &Deployment,
+    chosen: &Chosen,
+    fresh: bool,
+    release: Option<&str>,
+) -> Kernel {
+    for choice in chosen.install.iter().filter(|choice| choice.needed) {
+        let by_name = deployment
+            .requested_packages
+            .iter()
+            .find(|request| **request == choice.name || packages::name(request) == choice.name);
+        let by_file = deployment
+            .requested_local_packages
+            .iter()
+            .any(|request| packages::name(request) == choice.name || *request == choice.name);
+        match by_name {
+            Some(request) if !deployment.packages.contains(request) => {
+                return Kernel::Inactive(format!(
+                    "the request for {request} is recorded and not in effect"
+                ));
+            }
+            None if !by_file => {
+                return Kernel::Differs(format!("{} is not installed", choice.name));
+            }
+            _ => {}
+        }
+    }
+    if let Some(core) = chosen.core() {
+        let other = match release {
+            Some(release) => !release::belongs_to(release, core),
+            None => !deployment
+                .requested_local_packages
+                .contains(&core.to_string()),
+        };
+        if other {
+            return Kernel::Differs(format!("its kernel is not {core}"));
+        }
+    }
+    for (package, _) in &chosen.replace {
+        let asked = deployment
+            .requested_base_local_replacements
+            .contains(&package.to_string());
+        if !asked {
+            return Kernel::Differs(format!("{package} does not replace the base's"));
+        }
+        if fresh && !deployment.replacing().any(|other| other == *package) {
+            return Kernel::Inactive(format!(
+                "the replacement {package} is recorded and not in effect: the base has no such package, or this very one"
+            ));
+        }
+    }
+    Kernel::Holds
+}
+
+/// Whether a deployment is free of everything that stands for the real-time kernel.
+pub(super) fn stock(deployment: &Deployment, record: &Record) -> Kernel {
+    let asked = deployment
+        .requested_base_removals
+        .iter()
+        .find(|name| packages::is_stock(name));
+    if let Some(name) = asked {
+        return Kernel::Differs(format!("the removal of {name} is still recorded"));
+    }
+    if let Some(request) = deployment
+        .requests()
+        .find(|request| is_ours(request, record))
+    {
+        return Kernel::Differs(format!("{request} is still layered"));
+    }
+    if let Some(name) = replaced_by_us(deployment, record).first() {
+        return Kernel::Differs(format!("{name} of the base is still replaced"));
+    }
+    match deployment.kernel_release() {
+        Some(release) if release::is_realtime(release) => Kernel::Inactive(format!(
+            "its kernel is {release}, and the base image brings it"
+        )),
+        _ => Kernel::Holds,
+    }
+}
+
+fn replaced_by_us(deployment: &Deployment, record: &Record) -> Vec<String> {
+    deployment
+        .requested_base_local_replacements
+        .iter()
+        .map(|request| packages::name(request))
+        .filter(|name| record.replaced.contains(name))
+        .collect()
+}
+
+/// The one transaction that brings the real-time kernel, from whatever is there. `None`: nothing to ask for.
+pub(super) fn to_realtime(
+    front: &Deployment,
+    base: &Base,
+    chosen: &Chosen,
+    refresh: bool,
+    cache_only: bool,
+) -> Option<Command> {
+    let remove: Vec<&String> = base
+        .stock
+        .iter()
+        .filter(|name| !front.requested_base_removals.contains(name))
+        .collect();
+    let there: Vec<&String> = front
+        .requests()
+        .filter(|request| {
+            packages::is_realtime(request)
+                || chosen
+                    .install
+                    .iter()
+                    .any(|choice| choice.name == packages::name(request))
+        })
+        .collect();
+    let as_chosen = |request: &str| {
+        chosen.install.iter().any(|choice| match &choice.package {
+            Some(package) => {
+                request == package.to_string()
+                    && front
+                        .requested_local_packages
+                        .iter()
+                        .any(|other| other == request)
+            }
+            None => request == choice.name,
+        })
+    };
+    let is_there = |word: &str, package: Option<&Nevra>| {
+        there.iter().any(|request| match package {
+            Some(package) => **request == package.to_string(),
+            None => request.as_str() == word,
+        })
+    };
+    let uninstall: Vec<&String> = there
+        .iter()
+        .copied()
+        .filter(|request| refresh || !as_chosen(request))
+        .collect();
+    let install: Vec<&str> = chosen
+        .install
+        .iter()
+        .filter(|choice| refresh || !is_there(&choice.name, choice.package.as_ref()))
+        .map(|choice| choice.word.as_str())
+        .collect();
+    let replace: Vec<&str> = chosen
+        .replace
+        .iter()
+        .filter(|(package, _)| {
+            !front
+                .requested_base_local_replacements
+                .contains(&package.to_string())
+        })
+        .map(|(_, path)| path.as_str())
+        .collect();
+    if remove.is_empty() && uninstall.is_empty() && install.is_empty() && replace.is_empty() {
+        return None;
+    }
+    let mut uninstall = uninstall.into_iter().map(String::as_str);
+    let mut install = install.into_iter();
+    // The program's forms, each one transaction: the first that fits, with what is left as options.
+    let (mut argv, replace) = if !remove.is_empty() {
+        let remove = remove.into_iter().map(String::as_str);
+        (with(&["override", "remove"], remove), replace)
+    } else if !replace.is_empty() {
+        (
+            with(&["override", "replace"], replace.into_iter()),
+            Vec::new(),
+        )
+    } else if uninstall.len() > 0 {
+        (with(&["uninstall"], uninstall.by_ref()), Vec::new())
+    } else {
+        (with(&["install"], install.by_ref()), Vec::new())
+    };
+    let mut option = |name: &str, value: &str| argv.extend([name.to_owned(), value.to_owned()]);
+    replace
+        .into_iter()
+        .for_each(|file| option("--replace", file));
+    uninstall.for_each(|name| option("--uninstall", name));
+    install.for_each(|word| option("--install", word));
+    if cache_only {
+        argv.push("--cache-only".to_owned());
+    }
+    Some(Command::RpmOstree(argv))
+}
+
+/// The one transaction that brings the stock kernel back: exactly what is requested goes (rpm-ostree-measured.md, 0.2
+/// and 0.3).
+pub(super) fn to_stock(front: &Deployment, record: &Record) -> Option<Command> {
+    let mut reset: Vec<String> = front
+        .requested_base_removals
+        .iter()
+        .filter(|name| packages::is_stock(name))
+        .cloned()
+        .chain(replaced_by_us(front, record))
+        .collect();
+    reset.sort();
+    reset.dedup();
+    let mut uninstall: Vec<&str> = front
+        .requests()
+        .filter(|request| is_ours(request, record))
+        .map(String::as_str)
+        .collect();
+    uninstall.sort_unstable();
+    uninstall.dedup();
+    if reset.is_empty() {
+        return (!uninstall.is_empty())
+            .then(|| Command::RpmOstree(with(&["uninstall"], uninstall.into_iter())));
+    }
+    let mut argv = with(&["override", "reset"], reset.iter().map(String::as_str));
+    for request in uninstall {
+        argv.extend(["--uninstall".to_owned(), request.to_owned()]);
+    }
+    Some(Command::RpmOstree(argv))
+}
+
+fn with<'a>(first: &[&'a str], rest: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let first = first.iter().copied();
+    first.chain(rest).map(str::to_owned).collect()
+}
