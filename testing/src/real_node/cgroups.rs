@@ -62,9 +62,13 @@ impl Hierarchies {
         self.0.iter().any(|hierarchy| hierarchy.has("cpu"))
     }
 
-    /// Whether runc would miss the hierarchy for huge pages.
+    /// Whether runc would miss the hierarchy for huge pages, and there is one place for it.
     pub fn lack_hugetlb(&self) -> bool {
-        self.are_first_version() && !self.0.iter().any(|hierarchy| hierarchy.has("hugetlb"))
+        let mut places = self.0.iter().map(|hierarchy| hierarchy.path.parent());
+        let first = places.next();
+        self.are_first_version()
+            && !self.0.iter().any(|hierarchy| hierarchy.has("hugetlb"))
+            && places.all(|place| Some(place) == first)
     }
 }
 

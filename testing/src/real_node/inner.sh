@@ -4,13 +4,11 @@
 # Must not know what the programs are.
 #
 # $1: the node's directory, which holds NAME.run for each program and gets NAME.log. $2: the node's name.
-# The rest: where the hierarchies of control groups are mounted.
 # In:  start NAME | stop NAME | signal NAME SIGNAL | alive NAME
 # Out: ready | started NAME PID | stopped NAME | signalled NAME | alive NAME | ended NAME STATUS
 # (PID as it is in the namespace) or: failed TEXT
 
 directory=$1 node=$2
-shift 2
 
 fail() {
     echo "failed $*: $(tail -n 3 "$directory/inner.log" | tr '\n' ' ')"
@@ -23,7 +21,7 @@ exec 7<"$directory"
 # Nothing that the node writes outside its directory reaches the machine: /run is its own (and with it
 # /run/netns, which otherwise any `ip netns` of the machine would make busy), /etc and /var are copies.
 mount -t tmpfs -o mode=755 tmpfs /run || fail "mounting /run"
-mkdir -p /run/netns /run/node/cgroup || fail "making directories in /run"
+mkdir -p /run/netns /run/node || fail "making directories in /run"
 for top in etc var; do
     mkdir -p "/run/node/overlay/$top/upper" "/run/node/overlay/$top/work" &&
         chmod 755 "/run/node/overlay/$top/upper" &&
@@ -38,23 +36,6 @@ mkdir -p "$directory" && mount --no-canonicalize --rbind /proc/self/fd/7 "$direc
     fail "binding $directory"
 exec 7<&- 2>>"$directory/inner.log" # the old one would be a file on / that is open for writing
 mount --rbind /tmp /tmp && mount --options remount,bind,ro / || fail "making / read-only"
-
-# A hierarchy that only this node has (see outer.sh) goes where all are.
-for hierarchy; do
-    if [ "$hierarchy" = "$directory/hugetlb" ]; then
-        mount -t tmpfs -o mode=755 tmpfs /run/node/cgroup || fail "mounting a directory of control groups"
-        for each; do
-            mkdir "/run/node/cgroup/${each##*/}" &&
-                mount --bind "$each" "/run/node/cgroup/${each##*/}" || fail "binding $each"
-        done
-        for link in /sys/fs/cgroup/*; do # cpu -> cpu,cpuacct
-            if [ -L "$link" ]; then
-                cp -a "$link" /run/node/cgroup/ || fail "copying $link"
-            fi
-        done
-        mount --move /run/node/cgroup /sys/fs/cgroup || fail "mounting the control groups"
-    fi
-done
 
 # The kubelet sets these for the whole machine when they differ from what it likes. Here it finds them
 # as it likes them, and the machine's stay as they are.

@@ -9,7 +9,8 @@
 # Must not know what runs in the node.
 #
 # $1: the node's directory. $2: its control group's name. $3: what inner.sh is. $4: the node's name.
-# $5: `hugetlb` to mount that hierarchy, which has no mount yet, or nothing.
+# $5: `hugetlb` to mount that hierarchy, which has no mount yet, or nothing; the others then are in one
+# directory.
 # The rest: where the hierarchies of control groups are mounted.
 
 # A signal doesn't end it, and what it starts doesn't inherit that.
@@ -18,10 +19,18 @@ cd / || exit 1
 directory=$1 group=$2 inner=$3 node=$4 hugetlb=$5
 shift 5
 
+top=${1%/*}
 if [ -n "$hugetlb" ]; then
-    # runc wants it for CRI-O. Where it can't be had, nothing else suffers.
-    mkdir "$directory/hugetlb" && mount -t cgroup -o hugetlb cgroup "$directory/hugetlb" 2>/dev/null &&
-        set -- "$@" "$directory/hugetlb"
+    # runc wants it for CRI-O. Only in this mount namespace and the node's is it beside the others; the
+    # directory of the machine gets no entry. Where it can't be had, nothing else suffers.
+    mount -t tmpfs tmpfs /run && mkdir /run/top && mount -t tmpfs -o mode=755 tmpfs /run/top &&
+        mkdir /run/top/hugetlb && mount -t cgroup -o hugetlb cgroup /run/top/hugetlb &&
+        for hierarchy; do
+            mkdir "/run/top/${hierarchy##*/}" && mount --bind "$hierarchy" "/run/top/${hierarchy##*/}"
+        done &&
+        find "$top" -maxdepth 1 -type l -exec cp -a {} /run/top/ \; && # cpu -> cpu,cpuacct
+        mount --move /run/top "$top" && set -- "$@" "$top/hugetlb"
+    umount --recursive /run
 fi
 
 # A group that the kernel is still taking down is busy for a moment.
@@ -58,20 +67,20 @@ exec 9<&-
 
 setpriv --pdeathsig KILL \
     unshare --net --mount --pid --uts --fork --kill-child=KILL --mount-proc --propagation private \
-    bash -c "$inner" realtime-node "$directory" "$node" "$@" 8<&-
+    bash -c "$inner" realtime-node "$directory" "$node" 8<&-
 
 for hierarchy; do
     remove "$hierarchy/$group"
 done
-if mountpoint --quiet "$directory/hugetlb"; then
+if [ "${hierarchy##*/}" = hugetlb ] && [ -n "$hugetlb" ]; then
     # The hierarchy goes with its last mount, unless a removed group is still being taken down: then
     # another last mount has to come and go. Where another node uses it, it stays, and that is right.
     tries=0
-    while umount "$directory/hugetlb" && [ $tries -lt 20 ] &&
+    while umount "$hierarchy" && [ $tries -lt 20 ] &&
         ! grep -q '^hugetlb[[:space:]]0[[:space:]]' /proc/cgroups; do
         sleep 0.05
         tries=$((tries + 1))
-        mount -t cgroup -o hugetlb cgroup "$directory/hugetlb" || break
+        mount -t cgroup -o hugetlb cgroup "$hierarchy" || break
     done
 fi
 case $directory in
