@@ -200,7 +200,7 @@ impl Agent {
         Ok(Observed {
             boot: look::boot(&self.host)?,
             // Where somebody else switches the kernel, the host's tools are not even asked.
-            system: if wanted.ours || wanted.arguments_ours {
+            system: if wanted.ours {
                 system::observe_system(&self.host).await?
             } else {
                 System::Other("the Machine Config Operator switches this node's kernel".to_owned())
@@ -224,7 +224,13 @@ impl Agent {
                 // A source that could not be reached is tried again after the wait.
                 let transient = matches!(
                     self.offered,
-                    Some((_, Offered::Failed { transient: true, .. }))
+                    Some((
+                        _,
+                        Offered::Failed {
+                            transient: true,
+                            ..
+                        }
+                    ))
                 );
                 if transient {
                     self.offered = None;
@@ -326,7 +332,7 @@ fn keep_to_reserved(spec: &RealtimeNodeSpec) {
 }
 
 /// Seconds since the epoch.
-fn seconds() -> u64 {
+pub fn seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -1,6 +1,9 @@
 //! The node daemon's parts, so that tests can reach them. `main.rs` wires them.
 
+pub mod affinity;
+pub mod agent;
 pub mod args;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod drain;
@@ -8,6 +11,8 @@ pub mod events;
 pub mod host;
 pub mod observe;
 pub mod plain_rpm;
+pub mod report;
 pub mod rpm_ostree;
 pub mod sources;
+pub mod standalone;
 pub mod system;

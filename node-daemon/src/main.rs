@@ -1,3 +1,161 @@
 //! Wires the daemon together and does nothing else.
 
-fn main() {}
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config as ClientConfig};
+use realtime_node_daemon::agent::{Agent, Alone, InCluster, Side};
+use realtime_node_daemon::args::{Args, LogFormat};
+use realtime_node_daemon::cluster::Cluster;
+use realtime_node_daemon::config::{Config, MAX_TEXT};
+use realtime_node_daemon::host::Host;
+use realtime_node_daemon::{cli, standalone};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+/// One thread: it waits nearly all the time, and must not spread over CPUs.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = config(args)?;
+    log(args, &config)?;
+    let root = args
+        .root
+        .clone()
+        .unwrap_or_else(|| config.root.clone().into());
+    let commands = args
+        .commands
+        .clone()
+        .or_else(|| config.commands.clone().map(Into::into));
+    let own_cpus = commands.is_none();
+    let host = Host::new(root, commands);
+    if let Some(command) = args.command {
+        return Ok(cli::run(command, &host, &config).await);
+    }
+    anyhow::ensure!(
+        !own_cpus || rustix::process::geteuid().is_root(),
+        "the daemon changes what boots, and must run as root"
+    );
+    standalone::tell(&config);
+    let side = match &config.node {
+        Some(spec) => {
+            let alone = Alone::new(spec.clone(), config.reboot, config.retry.clone());
+            Side::Alone(Box::new(alone))
+        }
+        None => Side::Cluster(Box::new(InCluster::new(cluster(args, &config).await?))),
+    };
+    let stop = stop_signal()?;
+    Agent::new(host, &config.state_directory, own_cpus, side)
+        .run(stopped(stop))
+        .await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn config(args: &Args) -> anyhow::Result<Config> {
+    let Some(path) = &args.config else {
+        return Ok(Config::default());
+    };
+    let name = path.display();
+    let size = std::fs::metadata(path)
+        .with_context(|| format!("--config {name}"))?
+        .len();
+    anyhow::ensure!(
+        usize::try_from(size).is_ok_and(|size| size <= MAX_TEXT),
+        "--config {name}: {size} bytes are no configuration"
+    );
+    let text = std::fs::read_to_string(path).with_context(|| format!("--config {name}"))?;
+    Config::parse(&text).map_err(|problems| anyhow::anyhow!("--config {name}:\n{problems}"))
+}
+
+fn log(args: &Args, config: &Config) -> anyhow::Result<()> {
+    let quiet = if args.command.is_some() {
+        "warn"
+    } else {
+        "info"
+    };
+    let default = format!("{quiet},kube=warn");
+    let filter = args
+        .log
+        .as_ref()
+        .or(config.log_level.as_ref())
+        .unwrap_or(&default);
+    let filter = EnvFilter::try_new(filter).context("--log")?;
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && !no_colour)
+        .with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+async fn cluster(args: &Args, config: &Config) -> anyhow::Result<Cluster> {
+    let path = args
+        .kubeconfig
+        .clone()
+        .or_else(|| config.kube_path.clone().map(Into::into));
+    let client = match path {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(&path)
+                .with_context(|| format!("kubeconfig {}", path.display()))?;
+            ClientConfig::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None => ClientConfig::infer().await.context(
+            "no cluster: give --kubeconfig or kube_path, or write what this host shall be under `node:` in --config",
+        )?,
+    };
+    let name = args
+        .node_name
+        .clone()
+        .or_else(|| config.node_name.clone())
+        .map_or_else(standalone::host_name, Ok)
+        .context("this node's name: give --node-name")?;
+    tracing::info!(node = name, "the daemon of this node");
+    let client = Client::try_from(client).context("client")?;
+    Ok(Cluster::new(client, name))
+}
+
+/// True after the first SIGTERM or SIGINT; the second one ends the process at once.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        for signals in 0.. {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            if signals > 0 {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping; a second signal ends at once");
+            sender.send_replace(true);
+        }
+    });
+    Ok(receiver)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error says that nobody can ask for a stop any more.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -303,11 +303,8 @@ mod tests {
     #[test]
     fn conditions_of_others_stay() {
         let mut node = RealtimeNode::default();
-        let foreign = Decided::new("LatencyVerified", Some(true), "WithinLimit", "").timed(
-            &[],
-            None,
-            &at(1),
-        );
+        let foreign =
+            Decided::new("LatencyVerified", Some(true), "WithinLimit", "").timed(&[], None, &at(1));
         node.status = Some(RealtimeNodeStatus {
             conditions: vec![foreign.clone()],
             ..RealtimeNodeStatus::default()

@@ -3,8 +3,8 @@
 
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::RealtimeNodeSpec;
-use realtime_core::audit::{MAX_DRIFT, bounded};
 use realtime_core::api::realtime_profile::KernelProvider;
+use realtime_core::audit::{MAX_DRIFT, bounded};
 use realtime_core::kernel::{Boot, Record, Wanted};
 
 use super::AgentError;

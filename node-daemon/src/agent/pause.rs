@@ -69,7 +69,10 @@ impl Pace {
         if pause == Pause::Failed {
             self.failures = self.failures.saturating_add(1);
             let factor = 2_u32.saturating_pow(self.failures.saturating_sub(1).min(16));
-            return Pause::For(jittered(FIRST.saturating_mul(factor).min(LONGEST), moment()));
+            return Pause::For(jittered(
+                FIRST.saturating_mul(factor).min(LONGEST),
+                moment(),
+            ));
         }
         self.failures = 0;
         if pause != Pause::None {
@@ -103,7 +106,7 @@ fn jittered(time: Duration, seed: u32) -> Duration {
 fn moment() -> u32 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos() / 1000)
+        .map_or(0, |since| since.subsec_micros())
 }
 
 #[cfg(test)]

@@ -77,7 +77,11 @@ impl InCluster {
         self.drain_began = None;
         match self.cluster.node().await {
             Ok(node) if node.cordon == Cordon::Ours => {
-                tracing::info!(step = "Uncordon", state = "begin", what = "nothing is wanted");
+                tracing::info!(
+                    step = "Uncordon",
+                    state = "begin",
+                    what = "nothing is wanted"
+                );
                 self.cluster.uncordon(&node).await?;
                 tracing::info!(step = "Uncordon", state = "end");
             }
@@ -168,9 +172,7 @@ impl InCluster {
             let regarding = self.regarding(phase);
             let client = self.cluster.client().clone();
             let name = self.cluster.name().to_owned();
-            self.events
-                .publish(&client, &name, &regarding, news)
-                .await;
+            self.events.publish(&client, &name, &regarding, news).await;
         }
         Ok(())
     }
