@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use super::boot;
+use super::fault::Step;
 use super::origin::{Origin, Source};
 use super::package::{Capability, Package, Quirk};
 use super::state::{Base, Boot, Commit, Contents, Deployment, Space, State, Version};
@@ -105,6 +106,7 @@ impl Profile {
             transactions: 0,
             cached_update: None,
             slow: 0,
+            slow_at: Step::Initramfs,
             space: self.space,
             falls_back: false,
             faults: Vec::new(),
@@ -205,13 +207,14 @@ pub fn contents(name: &str) -> Contents {
         "r3" => Some("5.14.0-427.24.1.el9_4"),
         _ => None,
     };
-    let mut list = Vec::new();
+    // Even `empty` has one package that nobody layers a kernel with.
+    let mut list = packages(&["tuned-rt-2.20-1.el9.noarch".to_owned()]);
     if let Some(release) = release {
         let nevras: Vec<String> = ["core", "kvm", "modules", "modules-core", "modules-extra"]
             .iter()
             .map(|part| format!("kernel-rt-{part}-{release}.x86_64"))
             .collect();
-        list = packages(&nevras);
+        list.extend(packages(&nevras));
         list.extend(extras());
     }
     Contents {
@@ -234,7 +237,6 @@ fn extras() -> Vec<Package> {
     };
     [
         Package::from_nevra("microcode_ctl-4:20230808-2.20231009.1.el9_2.noarch"),
-        Package::from_nevra("tuned-rt-2.20-1.el9.noarch"),
         with("needs-missing", &|one| {
             one.requires.push(Capability {
                 name: "no-such-capability".to_owned(),
@@ -249,7 +251,7 @@ fn extras() -> Vec<Package> {
         with("fileclash", &|one| one.quirk = Some(Quirk::FileConflict)),
         with("badpost", &|one| one.quirk = Some(Quirk::FailingScript)),
         with("dracut-fail", &|one| one.quirk = Some(Quirk::FailingInitramfs)),
-        with("dracut-sleep", &|one| one.quirk = Some(Quirk::SlowInitramfs(3_000))),
+        with("dracut-sleep", &|one| one.quirk = Some(Quirk::SlowInitramfs(200))),
     ]
     .into_iter()
     .flatten()

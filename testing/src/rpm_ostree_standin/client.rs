@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::command::Command;
-use super::fault::Fault;
+use super::fault::{Fault, Step};
 use super::local::{self, Opened};
 use super::state::{State, Transaction, Version};
 use super::store::{self, Store};
@@ -384,13 +384,18 @@ pub fn carry(store: &Store, id: u64) -> Result<(), StandinError> {
             one.worker = Some(pid);
         }
         let done = transact::perform(&mut state.clone(), store.root(), &request);
-        Ok(done.work.unwrap_or(0) + state.slow)
+        Ok(done.work.unwrap_or(0))
     })?;
-    let ends = now_milliseconds() + i64::try_from(work).unwrap_or(i64::MAX / 2);
-    while now_milliseconds() < ends {
+    let began = now_milliseconds();
+    loop {
         let state = store.load()?;
         if !ours(&state) {
             return Ok(());
+        }
+        // Looked up each time: who makes a transaction last can let it end.
+        let lasts = work.saturating_add(state.slow);
+        if now_milliseconds() - began >= i64::try_from(lasts).unwrap_or(i64::MAX) {
+            break;
         }
         if state.transaction.is_some_and(|one| one.cancelled) {
             break;
@@ -404,7 +409,10 @@ pub fn carry(store: &Store, id: u64) -> Result<(), StandinError> {
         }
         let cancelled = state.transaction.as_ref().is_some_and(|one| one.cancelled);
         let done = if cancelled {
-            let output = Output::failure("error: bwrap(rpmostree-dracut-wrapper): Operation was cancelled");
+            let output = Output::failure(match state.slow_at {
+                Step::Initramfs => "error: bwrap(rpmostree-dracut-wrapper): Operation was cancelled",
+                _ => "error: Operation was cancelled",
+            });
             Done {
                 output,
                 work: None,

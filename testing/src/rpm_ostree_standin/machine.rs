@@ -89,6 +89,9 @@ enum Action {
     Slow {
         /// 0: none.
         milliseconds: u64,
+        /// The step that takes it.
+        #[arg(long, default_value = "initramfs")]
+        at: StepArgument,
     },
     /// Print the state.
     Show,
@@ -251,7 +254,10 @@ fn act(standin: &RpmOstreeStandin, action: Action) -> Result<String, StandinErro
             space.sysroot_free = sysroot_free.unwrap_or(space.sysroot_free);
             space.kernel = kernel.unwrap_or(space.kernel);
         })?,
-        Action::Slow { milliseconds } => standin.change(|state| state.slow = milliseconds)?,
+        Action::Slow { milliseconds, at } => standin.change(|state| {
+            state.slow = milliseconds;
+            state.slow_at = at.into();
+        })?,
         Action::Show => {
             return serde_json::to_string_pretty(&standin.state()?)
                 .map_err(|error| StandinError::Refused(error.to_string()));

@@ -73,13 +73,15 @@ fn pin(state: &mut State, which: &str, unpin: bool) -> Result<String, String> {
         .ok()
         .and_then(|index| state.deployments.get_mut(index))
         .ok_or_else(|| format!("Out of range deployment index {index}, expected < {count}"))?;
+    let word = if unpin { "unpinned" } else { "pinned" };
+    if deployment.pinned != unpin {
+        return Ok(format!("Deployment {index} is already {word}"));
+    }
     if deployment.staged {
         return Err("Cannot pin staged deployment".to_owned());
     }
-    let word = if unpin { "unpinned" } else { "pinned" };
-    let already = if deployment.pinned == unpin { "now" } else { "already" };
     deployment.pinned = !unpin;
-    Ok(format!("Deployment {index} is {already} {word}"))
+    Ok(format!("Deployment {index} is now {word}"))
 }
 
 fn index_of(state: &State, which: &str) -> Result<i64, String> {

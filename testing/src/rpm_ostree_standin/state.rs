@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::fault::ActiveFault;
+use super::fault::{ActiveFault, Step};
 use super::origin::Origin;
 use super::package::Package;
 
@@ -221,10 +221,12 @@ pub struct State {
     pub clients: u32,
     /// Counts transactions; part of a layered commit's checksum.
     pub transactions: u64,
-    /// The update that `upgrade` found: a base commit.
-    pub cached_update: Option<String>,
+    /// The update that `upgrade` found, as `status --json` shows it.
+    pub cached_update: Option<serde_json::Value>,
     /// How long each transaction that assembles a tree takes, in milliseconds.
     pub slow: u64,
+    /// At which step it takes that time; a cancelled one says so.
+    pub slow_at: Step,
     /// Free and used space.
     pub space: Space,
     /// Whether a kernel that does not come up is followed by a boot of the older entry.

@@ -25,7 +25,7 @@ pub fn status(state: &State, booted_only: bool) -> Value {
     json!({
         "deployments": deployments,
         "transaction": transaction,
-        "cached-update": cached_update(state),
+        "cached-update": state.cached_update,
         "update-driver": null,
     })
 }
@@ -196,28 +196,35 @@ fn layered_meta(state: &State, one: &Deployment, layer: &Layer, versioned: Optio
     meta
 }
 
-fn cached_update(state: &State) -> Value {
-    let commit = state.cached_update.as_ref().and_then(|checksum| state.commits.get(checksum));
-    let (Some(commit), Some(first)) = (commit, state.deployments.first()) else {
-        return Value::Null;
-    };
+/// What `cached-update` shows of an update to `checksum`, from now until the next boot.
+pub fn cached_update(state: &State, checksum: &str) -> Option<Value> {
+    let commit = state.commits.get(checksum)?;
+    let first = state.deployments.first()?;
+    let booted = state.booted().and_then(|index| state.deployments.get(index))?;
     let mut update = json!({
         "osname": state.osname,
         "checksum": commit.base.checksum,
         "timestamp": commit.base.timestamp,
-        "version": commit.base.version,
         "deployment": first.id(&state.osname),
-        "update-sha256": hex(&[b"update", commit.base.checksum.as_bytes()]),
+        "update-sha256": booted.checksum,
         "ref-has-new-commit": true,
-        "rpm-diff": {"upgraded": [], "downgraded": [], "added": [], "removed": []},
+        "origin": first.origin.source.text(),
     });
-    match &first.origin.source {
-        Source::Refspec(refspec) => {
-            update["origin"] = json!(refspec);
-            update["gpg-enabled"] = json!(false);
-        }
-        Source::Commit(checksum) => update["origin"] = json!(checksum),
-        Source::Container(reference) => update["container-image-reference"] = json!(reference),
+    if !matches!(first.origin.source, Source::Container(_)) {
+        update["version"] = json!(commit.base.version);
+        update["gpg-enabled"] = json!(false);
     }
-    update
+    let changed: Vec<Value> = first
+        .packages
+        .iter()
+        .filter_map(|new| {
+            let old = booted.packages.iter().find(|old| old.name == new.name)?;
+            (old.compare(new) == std::cmp::Ordering::Less)
+                .then(|| json!([0, new.name, [old.evr(), old.arch], [new.evr(), new.arch]]))
+        })
+        .collect();
+    if !changed.is_empty() {
+        update["rpm-diff"] = json!({"upgraded": changed, "downgraded": [], "added": [], "removed": []});
+    }
+    Some(update)
 }

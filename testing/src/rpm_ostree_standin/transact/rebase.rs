@@ -5,7 +5,7 @@ use crate::rpm_ostree_standin::command::Flags;
 use crate::rpm_ostree_standin::origin::Source;
 use crate::rpm_ostree_standin::repositories;
 use crate::rpm_ostree_standin::state::{Commit, State, Version};
-use crate::rpm_ostree_standin::status_text;
+use crate::rpm_ostree_standin::{status, status_text};
 
 use super::deploy::{Plan, Result_, deploy};
 use super::edit::{QUEUED, RUN, merge};
@@ -149,7 +149,7 @@ pub fn upgrade(state: &mut State, context: &mut Context, flags: &Flags) -> Resul
     };
     match deploy(state, context, &plan, flags)? {
         Result_::Staged => {
-            state.cached_update = Some(base);
+            state.cached_update = status::cached_update(state, &base);
             context.out.push(RUN.to_owned());
             reboot_if(state, flags)
         }
@@ -179,7 +179,7 @@ fn check(
         context.out.push("No updates available.".to_owned());
         return Ok(End::Nothing);
     };
-    state.cached_update = Some(base.to_owned());
+    state.cached_update = status::cached_update(state, base);
     context.out.push("AvailableUpdate:".to_owned());
     let version = found.version.clone().unwrap_or_default();
     context
