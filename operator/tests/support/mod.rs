@@ -2,6 +2,8 @@
 //! for the Machine Config Operator, and the operator's own program. It asserts nothing by itself.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod daemons;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
