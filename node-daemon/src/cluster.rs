@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt as _};
 use kube::api::PostParams;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher::watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Config, ResourceExt as _};
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::RealtimeNodeStatus;
 use realtime_core::names;
@@ -111,6 +111,13 @@ pub async fn answer<T>(
             words: format!("no answer within {} s", ANSWER.as_secs()),
         }),
     }
+}
+
+/// A client for the daemon: kube's own repetitions are off. They would repeat an eviction that a PodDisruptionBudget
+/// holds (429) until nobody waits for the answer any more; every round is repeated anyhow.
+pub fn client(mut config: Config) -> kube::Result<Client> {
+    config.default_retry = false;
+    Client::try_from(config)
 }
 
 type Watch = Pin<Box<dyn Stream<Item = Result<Event<RealtimeNode>, watcher::Error>> + Send>>;

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use kube::Config as ClientConfig;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config as ClientConfig};
 use realtime_node_daemon::agent::{Agent, Alone, InCluster, Side};
 use realtime_node_daemon::args::{Args, LogFormat};
-use realtime_node_daemon::cluster::Cluster;
+use realtime_node_daemon::cluster::{self, Cluster};
 use realtime_node_daemon::config::{Config, MAX_TEXT};
 use realtime_node_daemon::host::Host;
 use realtime_node_daemon::{cli, standalone};
@@ -56,7 +56,7 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let alone = Alone::new(spec.clone(), config.reboot, config.retry.clone());
             Side::Alone(Box::new(alone))
         }
-        None => Side::Cluster(Box::new(InCluster::new(cluster(args, &config).await?))),
+        None => Side::Cluster(Box::new(InCluster::new(node(args, &config).await?))),
     };
     let stop = stop_signal()?;
     Agent::new(host, &config.state_directory, own_cpus, side)
@@ -107,7 +107,7 @@ fn log(args: &Args, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn cluster(args: &Args, config: &Config) -> anyhow::Result<Cluster> {
+async fn node(args: &Args, config: &Config) -> anyhow::Result<Cluster> {
     let path = args
         .kubeconfig
         .clone()
@@ -129,7 +129,7 @@ async fn cluster(args: &Args, config: &Config) -> anyhow::Result<Cluster> {
         .map_or_else(standalone::host_name, Ok)
         .context("this node's name: give --node-name")?;
     tracing::info!(node = name, "the daemon of this node");
-    let client = Client::try_from(client).context("client")?;
+    let client = cluster::client(client).context("client")?;
     Ok(Cluster::new(client, name))
 }
 

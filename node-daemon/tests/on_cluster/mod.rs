@@ -215,7 +215,7 @@ pub async fn client(kubeconfig: &Path) -> Client {
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .unwrap();
-    Client::try_from(config).unwrap()
+    realtime_node_daemon::cluster::client(config).unwrap()
 }
 
 /// Asks until something holds; says what was seen last otherwise.
