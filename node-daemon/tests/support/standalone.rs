@@ -1,0 +1,257 @@
+//! A simulated host without a cluster: the real daemon as a systemd service, run freely or line by line, killed with
+//! `kill -9` or by a power cut before any line of its log.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use realtime_core::kernel::Record;
+use realtime_testing::rpm_ostree_standin::{Package, Profile, Reboot, State};
+use realtime_testing::simulated_host::{Hardware, Launch, Log, SimulatedHost, Stepped};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{programs, tail};
+
+/// A whole switch takes about a second; this is for a machine that is starved.
+const LONG: Duration = Duration::from_secs(60);
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_millis(3);
+/// A daemon that has said Ready or Degraded and then nothing for so long is at rest.
+const QUIET: Duration = Duration::from_millis(80);
+/// The record, on the host.
+const RECORD: &str = "/var/lib/realtime-node-daemon/record.json";
+
+/// How a run is interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// `kill -9` of the daemon; it is started again.
+    Daemon,
+    /// The mains fail.
+    Power,
+}
+
+/// A host without a cluster.
+pub struct Standalone {
+    pub host: SimulatedHost,
+    folder: TempDir,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// `Ready` or `Degraded`.
+    pub phase: String,
+    /// The line that says so.
+    pub line: String,
+}
+
+impl Standalone {
+    /// A host that has booted this profile's stock kernel.
+    pub fn new(profile: &Profile) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let host = SimulatedHost::create(
+            folder.path(),
+            "alone",
+            Hardware::default(),
+            profile,
+            &programs().standin,
+        )
+        .expect("a host");
+        Self { host, folder }
+    }
+
+    /// A second host that is what this one is.
+    pub fn copy(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let host = self.host.copy_to(folder.path()).expect("a copy");
+        let copy = Self { host, folder };
+        if self.config().is_file() {
+            std::fs::copy(self.config(), copy.config()).expect("the configuration");
+        }
+        copy
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("realtime-node-daemon.yaml")
+    }
+
+    /// What this host shall be: `node.kernel` of the configuration. The daemon is started with it next time.
+    pub fn want(&self, kernel: Value) {
+        let config = json!({"node": {"kernel": kernel}, "reboot": true});
+        std::fs::write(self.config(), format!("{config:#}")).expect("the configuration");
+    }
+
+    fn launch(&self) -> Launch {
+        let mut arguments = self.host.arguments();
+        arguments.push(format!("--config={}", self.config().display()));
+        arguments.push("--log=info,realtime_node_daemon=debug".to_owned());
+        Launch {
+            program: programs().daemon,
+            arguments,
+            environment: Vec::new(),
+        }
+    }
+
+    /// The stand-in's state.
+    pub fn state(&self) -> State {
+        self.host.standin().state().expect("the stand-in's state")
+    }
+
+    /// What the daemon wrote down.
+    pub fn record(&self) -> Record {
+        let text = self.host.tree().read(RECORD);
+        if text.is_empty() {
+            return Record::default();
+        }
+        serde_json::from_str(&text).expect("a record")
+    }
+
+    /// Puts RPM files into a folder of the host; what is there goes.
+    pub fn put_packages(&self, folder: &str, nevras: &[&str]) {
+        let path = self.host.tree().path(folder);
+        if path.exists() {
+            std::fs::remove_dir_all(&path).expect("the old packages");
+        }
+        for nevra in nevras {
+            assert!(Package::from_nevra(nevra).is_some(), "{nevra}");
+            let text = format!("stand-in package: {nevra}\n");
+            self.host
+                .tree()
+                .write(&format!("{folder}/{nevra}.rpm"), text)
+                .expect("a package");
+        }
+    }
+
+    /// Starts the daemon, plays the reboots that it asks for, and waits until it is at rest. The daemon is ended then.
+    pub fn settle(&self) -> End {
+        let end = self.settle_running();
+        self.host.kill_daemon();
+        end
+    }
+
+    fn settle_running(&self) -> End {
+        let log = self.host.log();
+        let length = || std::fs::metadata(&log).map_or(0, |file| file.len());
+        let started = Instant::now();
+        let mut since = length();
+        self.start(&Log::File(log.clone()));
+        let mut grown = (since, Instant::now());
+        loop {
+            std::thread::sleep(LOOK);
+            if self.host.reboot_asked() {
+                self.host.reboot(&Reboot::orderly()).expect("a boot");
+                since = length();
+                grown = (since, Instant::now());
+                self.start(&Log::File(log.clone()));
+                continue;
+            }
+            let now = length();
+            if now != grown.0 {
+                grown = (now, Instant::now());
+            }
+            if grown.1.elapsed() > QUIET
+                && let Some(end) = end_of(&self.log_since(since))
+            {
+                return end;
+            }
+            let runs = self.host.with_daemon(realtime_testing::simulated_host::Daemon::runs);
+            assert!(
+                runs == Some(true) && started.elapsed() < LONG,
+                "{}; the log:\n{}",
+                if runs == Some(true) { "the daemon does not come to rest" } else { "the daemon ended" },
+                tail(&self.log_since(since), 60)
+            );
+        }
+    }
+
+    fn start(&self, log: &Log) {
+        self.host.start_daemon(&self.launch(), log).expect("the daemon");
+    }
+
+    fn log_since(&self, offset: u64) -> String {
+        let bytes = std::fs::read(self.host.log()).unwrap_or_default();
+        let offset = usize::try_from(offset).unwrap_or_default().min(bytes.len());
+        String::from_utf8_lossy(&bytes[offset..]).into_owned()
+    }
+
+    /// The whole log of the runs that were not line by line.
+    pub fn log(&self) -> String {
+        self.log_since(0)
+    }
+
+    /// Runs the daemon line by line, over the reboots that it asks for, until so many lines have passed; then it is
+    /// interrupted, with the next line not yet written. `None`: it came to rest before. The lines are returned.
+    pub fn interrupt(&self, after: usize, cut: Cut) -> (Option<String>, Vec<String>) {
+        let mut lines = Vec::new();
+        let mut passed = 0;
+        let started = Instant::now();
+        let mut active = Instant::now();
+        self.start(&Log::Stepwise);
+        loop {
+            let asked = self.host.reboot_asked();
+            let stopped = self
+                .host
+                .with_daemon(|daemon| daemon.wait_stopped(Duration::from_millis(10)))
+                .unwrap_or(false);
+            if passed == after && (stopped || asked) {
+                match cut {
+                    Cut::Daemon => self.host.kill_daemon(),
+                    Cut::Power => drop(self.host.power_cut().expect("a boot")),
+                }
+                let last = lines.last().cloned().unwrap_or_default();
+                return (Some(last), lines);
+            }
+            // A shutdown goes on whatever the daemon writes.
+            if asked {
+                self.host.reboot(&Reboot::orderly()).expect("a boot");
+                self.start(&Log::Stepwise);
+                active = Instant::now();
+                continue;
+            }
+            if passed < after {
+                let stepped = self
+                    .host
+                    .with_daemon(|daemon| daemon.step(Duration::from_millis(10)))
+                    .expect("a daemon")
+                    .expect("a pipe");
+                match stepped {
+                    Stepped::Line(line) => {
+                        active = Instant::now();
+                        passed += 1;
+                        if !line.is_empty() {
+                            lines.push(line);
+                        }
+                        continue;
+                    }
+                    Stepped::Ended => panic!("the daemon ended:\n{}", lines.join("\n")),
+                    Stepped::Quiet => {}
+                }
+            }
+            if active.elapsed() > QUIET && end_of(&lines.join("\n")).is_some() {
+                self.host.kill_daemon();
+                return (None, lines);
+            }
+            assert!(
+                started.elapsed() < LONG,
+                "the daemon does not come to rest:\n{}",
+                lines.join("\n")
+            );
+        }
+    }
+}
+
+/// What the last line says, when it says that the daemon is at rest.
+fn end_of(log: &str) -> Option<End> {
+    let line = log
+        .lines()
+        .rev()
+        .find(|line| line.contains("phase=") || line.contains("state=begin"))?;
+    ["Ready", "Degraded"].iter().find_map(|phase| {
+        let quoted = format!("phase=\"{phase}\"");
+        let plain = format!("phase={phase}");
+        (line.contains(&quoted) || line.contains(&plain)).then(|| End {
+            phase: (*phase).to_owned(),
+            line: line.to_owned(),
+        })
+    })
+}
