@@ -21,6 +21,12 @@ sandbox: ## A cluster to try everything on, here and now. DEMO=1 shows a rollout
 test: ## Everything that has to hold before a change is merged.
 	@hack/test.sh
 
+.PHONY: test-vm
+test-vm: ## The tests in a machine with a real PREEMPT_RT kernel (they are part of `test`), with what they found.
+	@hack/setup.sh test
+	$(CARGO) test --locked --package realtime-testing --test vm -- --nocapture
+	$(CARGO) test --locked --package realtime-node-daemon --test vm -- --nocapture
+
 .PHONY: test-fuzz
 test-fuzz: ## The property tests with a large number of cases (CASES=…), in release mode.
 	@PROPTEST_CASES=$${CASES:-200000} $(CARGO) test --locked --release --package realtime-core

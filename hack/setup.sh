@@ -11,6 +11,8 @@ for_test=(tuned ignition)
 # The real node (testing/src/real_node.rs): runc and CRI-O link to libseccomp, CRI-O starts conmon for
 # each container, skopeo puts images into its storage, kube-proxy calls nft, the test images hold busybox.
 for_test+=(libseccomp-dev conmon skopeo nftables iproute2 busybox-static)
+# The machine with a real PREEMPT_RT kernel (testing/src/vm.rs); its kernel is downloaded, and not installed.
+for_test+=(qemu-system-x86 busybox-static)
 
 wanted=("${for_build[@]}")
 if [ "${1:-test}" = test ]; then

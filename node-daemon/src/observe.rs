@@ -20,6 +20,7 @@ pub mod triggers;
 mod tuned;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use realtime_core::audit::{self, Audit, Verification};
 use realtime_core::host_facts::files::{MAX_FILES, part_matches};
 use realtime_core::host_facts::{self, Files, HostFacts};
 
-use crate::host::Host;
+use crate::host::{Host, HostError};
 
 pub use triggers::{Trigger, Triggers};
 pub use tuned::verify;
@@ -146,6 +147,9 @@ fn read<'a>(host: &Host, patterns: impl Iterator<Item = &'a str>) -> (Files, Cos
                 match host.read_optional(&path) {
                     Ok(Some(text)) => files.insert(path, text),
                     Ok(None) => {}
+                    // A wildcard that met a file where it meant a folder.
+                    Err(HostError::File { source, .. })
+                        if source.kind() == ErrorKind::NotADirectory => {}
                     // Interrupts and processes come and go, some sysfs files refuse: a fact less.
                     Err(error) => {
                         tracing::debug!(%error, "left out");

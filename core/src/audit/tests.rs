@@ -165,6 +165,7 @@ fn no_drift_where_there_is_none() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn each_thing_put_wrong_is_named() {
     let cases: &[(&str, &str, &[&str])] = &[
         (
@@ -626,5 +627,39 @@ proptest! {
     fn a_command_line_lacks_nothing_of_itself(words in prop::collection::btree_map("[a-z_.]{1,10}", "[a-z0-9_.,-]{0,10}", 0..12)) {
         let words: Vec<String> = words.iter().filter(|(key, _)| !key.starts_with("hugepages")).map(|(key, value)| format!("{key}={value}")).collect();
         prop_assert_eq!(missing_arguments(&words, &words.join(" ")), []);
+    }
+}
+
+#[test]
+fn every_area_is_in_the_documents() {
+    use DriftArea::{
+        CState, Clocksource, CpuSet, Governor, Hugepages, IrqAffinity, Kernel, KernelArgument,
+        NohzFull, OfflineCpu, Smt, Sysctl, Tuned,
+    };
+    let document = include_str!("../../../docs/drift.md");
+    let mut at = 0;
+    for area in [
+        Kernel,
+        KernelArgument,
+        NohzFull,
+        Smt,
+        OfflineCpu,
+        CpuSet,
+        Hugepages,
+        Tuned,
+        Sysctl,
+        Governor,
+        CState,
+        Clocksource,
+        IrqAffinity,
+    ] {
+        let row = format!(
+            "| `{}` |",
+            serde_json::to_value(area).unwrap().as_str().unwrap()
+        );
+        // In the order in which they are listed.
+        at += document[at..]
+            .find(&row)
+            .unwrap_or_else(|| panic!("{row} is not in docs/drift.md"));
     }
 }

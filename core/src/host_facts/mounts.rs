@@ -46,17 +46,14 @@ fn unescaped(text: &str) -> String {
                 && digits[0] <= b'3'
                 && digits.iter().all(|digit| (b'0'..=b'7').contains(digit))
         });
-        match octal {
-            Some(digits) => {
-                plain.push(digits.iter().fold(0, |value: u8, digit| {
-                    value.wrapping_mul(8).wrapping_add(digit - b'0')
-                }));
-                at += 4;
-            }
-            None => {
-                plain.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(digits) = octal {
+            plain.push(digits.iter().fold(0, |value: u8, digit| {
+                value.wrapping_mul(8).wrapping_add(digit - b'0')
+            }));
+            at += 4;
+        } else {
+            plain.push(bytes[at]);
+            at += 1;
         }
     }
     String::from_utf8_lossy(&plain).into_owned()

@@ -61,6 +61,7 @@ pub struct Triggers {
     /// The files that matter in them.
     files: Files,
     interval: Duration,
+    gap: Duration,
     last: Instant,
     /// Seen, and not told yet.
     pending: Option<(Trigger, Instant)>,
@@ -76,9 +77,16 @@ impl Triggers {
             folders: BTreeMap::new(),
             files: Files::new(),
             interval,
+            gap: GAP,
             last: Instant::now(),
             pending: None,
         }
+    }
+
+    /// Another time between two looks because of events than ten seconds.
+    #[must_use]
+    pub fn with_gap(self, gap: Duration) -> Self {
+        Self { gap, ..self }
     }
 
     /// Watches the folders of the files that an audit has read. Cheap when it is watching them already.
@@ -153,7 +161,7 @@ impl Triggers {
         match &mut self.pending {
             Some((known, _)) if trigger == Trigger::Cpu => *known = trigger,
             Some(_) => {}
-            None => self.pending = Some((trigger, (now + SETTLE).max(self.last + GAP))),
+            None => self.pending = Some((trigger, (now + SETTLE).max(self.last + self.gap))),
         }
     }
 }
