@@ -125,7 +125,7 @@ fn deployment(state: &State, one: &Deployment) -> String {
         }
         let names: Vec<&str> = layer.active_requests.iter().map(String::as_str).collect();
         if !names.is_empty() {
-            put("LayeredPackages", &names.join(" "));
+            put("LayeredPackages", &wrapped(&names, width + 2));
         }
         let locals: Vec<&str> = one.origin.requested_local.keys().map(String::as_str).collect();
         if !locals.is_empty() {
@@ -136,6 +136,26 @@ fn deployment(state: &State, one: &Deployment) -> String {
         put("Pinned", "yes");
     }
     lines.join("\n")
+}
+
+/// Words in lines of at most 80 columns, further lines indented as the first.
+fn wrapped(words: &[&str], indent: usize) -> String {
+    let mut text = String::new();
+    let mut column = indent;
+    for word in words {
+        if text.is_empty() {
+            text.push_str(word);
+        } else if column + 1 + word.len() > 80 {
+            text.push_str(&format!("\n{:indent$}{word}", ""));
+            column = indent;
+        } else {
+            text.push(' ');
+            text.push_str(word);
+            column += 1;
+        }
+        column += word.len();
+    }
+    text
 }
 
 fn counts(lines: &[String]) -> String {

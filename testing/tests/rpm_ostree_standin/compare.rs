@@ -114,6 +114,9 @@ pub fn essential(argv: &[String], stdout: &str) -> String {
     if kargs || ostree {
         return stdout.to_owned();
     }
+    if argv.get(1).is_some_and(|word| word == "status") && stdout.starts_with("State:") {
+        return status_text(stdout);
+    }
     const FIXED: [&str; 12] = [
         "No changes.",
         "No change.",
@@ -138,6 +141,25 @@ pub fn essential(argv: &[String], stdout: &str) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// The text form without what is not fixed: times, bus names, and the order of removed packages.
+fn status_text(stdout: &str) -> String {
+    let lines = stdout.lines().map(|line| {
+        if let Some((head, _)) = line.split_once("dbus:") {
+            return head.to_owned();
+        }
+        if let Some((head, tail)) = line.split_once("RemovedBasePackages: ") {
+            let mut names: Vec<&str> = tail.split(' ').collect();
+            names.sort_unstable();
+            return format!("{head}RemovedBasePackages: {}", names.join(" "));
+        }
+        match line.split_once(" (2026-") {
+            Some((head, _)) if head.contains("Version: ") => head.to_owned(),
+            _ => line.to_owned(),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// A deployment in the recording's short form, out of our full status.

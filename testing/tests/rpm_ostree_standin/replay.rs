@@ -61,6 +61,8 @@ struct Replay<'a> {
     /// Clients that run while others are compared, by the number of the entry with their result.
     clients: BTreeMap<u64, Child>,
     next_reboot_older: bool,
+    /// The recorded list that `"unchanged"` means.
+    last_list: Option<Value>,
 }
 
 /// Replays everything.
@@ -86,6 +88,7 @@ pub fn replay(version: &str, recording: &Recording) -> Report {
         report: Report::default(),
         clients: BTreeMap::new(),
         next_reboot_older: false,
+        last_list: None,
     };
     for entry in &recording.entries {
         replay.entry(entry);
@@ -338,9 +341,7 @@ impl Replay<'_> {
 
     /// After a wrong exit code the states differ; nothing can be done but go on.
     fn resynchronize(&mut self, entry: &Entry) {
-        if entry.deployments.as_ref().is_some_and(Value::is_array) {
-            self.compare_state(entry);
-        }
+        self.compare_state(entry);
     }
 
     fn publish_images(&self, recorded: &[String]) {
@@ -371,6 +372,11 @@ impl Replay<'_> {
                 self.start_following(319);
             }
             _ => {}
+        }
+        if entry.n == 294 {
+            // Recorded at this time, without a line of its own.
+            let output = self.standin.run(&["rpm-ostree", "status", "--json"], &self.files).unwrap();
+            self.compare_status(entry, "29-transaction-running.json", &output.stdout);
         }
         if entry.n == 311 {
             // The identical second one.
@@ -430,17 +436,27 @@ impl Replay<'_> {
     fn compare_state(&mut self, entry: &Entry) {
         let output = self.standin.run(&["rpm-ostree", "status", "--json"], &self.files).unwrap();
         let own: Value = serde_json::from_str(&output.stdout).unwrap_or(Value::Null);
-        if let Some(recorded) = entry.deployments.as_ref().filter(|list| list.is_array())
+        match &entry.deployments {
+            Some(list) if list.is_array() => self.last_list = Some(list.clone()),
+            _ => {}
+        }
+        if entry.deployments.is_some()
+            && let Some(recorded) = &self.last_list
             && let Err(text) = compare::same_list(&mut self.names, recorded, &own)
         {
             self.mismatch(entry, format!("deployments: {text}"));
         }
         if let Some(name) = &entry.status_json {
-            let recorded = self.recording.status(name);
-            self.report.statuses += 1;
-            if let Err(text) = compare::same_value(&mut self.names, "", &recorded, &own) {
-                self.mismatch(entry, format!("status {}-{name}: {text}", self.version));
-            }
+            self.compare_status(entry, name, &output.stdout);
+        }
+    }
+
+    fn compare_status(&mut self, entry: &Entry, name: &str, own: &str) {
+        let own: Value = serde_json::from_str(own).unwrap_or(Value::Null);
+        let recorded = self.recording.status(name);
+        self.report.statuses += 1;
+        if let Err(text) = compare::same_value(&mut self.names, "", &recorded, &own) {
+            self.mismatch(entry, format!("status {}-{name}: {text}", self.version));
         }
     }
 }
