@@ -166,7 +166,7 @@ impl Agent {
         let step = Step::clone(&next.step);
         let quiet = matches!(step, Step::Rest | Step::Wait { .. });
         if !quiet {
-            tracing::info!(step = name(&step), state = "begin", what = what(&step));
+            tracing::info!(step = %name(&step), state = %"begin", what = %what(&step));
         }
         let told = self.side.report(&wanted, &observed, &next, &facts).await;
         match told {
@@ -183,7 +183,7 @@ impl Agent {
         }
         let pause = self.execute(&wanted, observed, step).await?;
         if !quiet {
-            tracing::info!(step = name(&next.step), state = "end");
+            tracing::info!(step = %name(&next.step), state = %"end");
         }
         Ok(pause)
     }

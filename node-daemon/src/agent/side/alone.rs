@@ -51,7 +51,7 @@ impl Alone {
             return;
         }
         if old.phase != status.phase {
-            tracing::info!(step = "Report", phase = ?next.phase);
+            tracing::info!(step = %"Report", phase = ?next.phase);
         }
         for condition in &status.conditions {
             let told = realtime_core::conditions::find(&old.conditions, &condition.type_)

@@ -78,12 +78,12 @@ impl InCluster {
         match self.cluster.node().await {
             Ok(node) if node.cordon == Cordon::Ours => {
                 tracing::info!(
-                    step = "Uncordon",
-                    state = "begin",
-                    what = "nothing is wanted"
+                    step = %"Uncordon",
+                    state = %"begin",
+                    what = %"nothing is wanted"
                 );
                 self.cluster.uncordon(&node).await?;
-                tracing::info!(step = "Uncordon", state = "end");
+                tracing::info!(step = %"Uncordon", state = %"end");
             }
             Ok(_) | Err(ClusterError::Missing { .. }) => {}
             Err(error) => return Err(error),
@@ -164,7 +164,7 @@ impl InCluster {
         self.written = Some(Instant::now());
         self.fresh = true;
         tracing::info!(
-            step = "Report",
+            step = %"Report",
             phase = phase.map(tracing::field::debug),
             turn = turn.map(tracing::field::debug)
         );
