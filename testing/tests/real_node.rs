@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -190,12 +191,13 @@ async fn run(pods: &Api<Pod>, pod: Value, phase: &'static str) {
     let reached = await_condition(pods.clone(), &name, |pod: Option<&Pod>| {
         pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some(phase)
     });
-    if !matches!(
-        tokio::time::timeout(POD_TIME_LIMIT, reached).await,
-        Ok(Ok(_))
-    ) {
+    let waited = tokio::time::timeout(POD_TIME_LIMIT, reached).await;
+    if !matches!(waited, Ok(Ok(_))) {
         let status = pods.get(&name).await.map(|pod| pod.status);
-        panic!("{name} is not {phase}: {status:#?}");
+        assert!(
+            matches!(waited, Ok(Ok(_))),
+            "{name} is not {phase}: {status:#?}"
+        );
     }
 }
 
@@ -294,6 +296,86 @@ async fn pods_run_on_cri_o_and_nothing_stays() {
     pods_run_and_nothing_stays(Runtime::CriO).await;
 }
 
+/// The node's groups are the kernel's real ones: a budget decides whether a container may.
+async fn a_budget_decides_about_sched_fifo(runtime: Runtime) {
+    if let Some(reason) = cannot_run(runtime) {
+        realtime_testing::skip(&reason);
+        return;
+    }
+    let _one = ONE_AT_A_TIME.lock().await;
+    // Before the node, which would fail to write it.
+    if !Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+        realtime_testing::skip("the kernel has no budgets for groups of real-time threads");
+        return;
+    }
+    let node = RealNode::start(Options {
+        realtime_runtime_us: 50_000,
+        ..Options::new(runtime)
+    })
+    .await
+    .expect("node");
+    let pods = Api::namespaced(node.admin_client().await.expect("client"), "default");
+    let mut refused = pod("refused", &["first-act"]);
+    refused["spec"]["containers"][0]["securityContext"] =
+        json!({ "capabilities": { "add": ["SYS_NICE"] } });
+    let mut granted = refused.clone();
+    run(&pods, refused, "Failed").await;
+    let said = log(&pods, "refused").await;
+    assert_eq!(said, "SCHED_FIFO refused: Operation not permitted\n");
+
+    // By hand what the daemon will do: the budget from the node's group down to the container's.
+    granted["metadata"]["name"] = json!("granted");
+    granted["spec"]["containers"][0]["command"] = json!(["sleep", "3600"]);
+    run(&pods, granted, "Running").await;
+    let object = pods.get("granted").await.expect("pod");
+    let uid = object.metadata.uid.expect("uid");
+    let id = object
+        .status
+        .expect("status")
+        .container_statuses
+        .expect("containers")[0]
+        .container_id
+        .clone()
+        .expect("id");
+    let id = id.rsplit('/').next().expect("id");
+    let mut group = node.cgroup_root();
+    let container = match runtime {
+        Runtime::Containerd => id.to_owned(),
+        Runtime::CriO => format!("crio-{id}"),
+    };
+    for name in ["kubepods", "besteffort", &format!("pod{uid}"), &container] {
+        group.push(name);
+        let written = fs::write(group.join("cpu.rt_runtime_us"), "20000");
+        assert!(written.is_ok(), "{}: {written:?}", group.display());
+    }
+    let kubectl = node.program(Program::Kubectl).expect("kubectl");
+    let kubeconfig = node.admin_kubeconfig();
+    let exec = Command::new(kubectl)
+        .args(["exec", "granted", "--", "first-act"])
+        .env("KUBECONFIG", kubeconfig)
+        .output()
+        .expect("kubectl exec");
+    assert_eq!(
+        (&*String::from_utf8_lossy(&exec.stdout), exec.status.code()),
+        ("SCHED_FIFO granted\n", Some(0)),
+        "{}",
+        String::from_utf8_lossy(&exec.stderr)
+    );
+    let root = node.cgroup_root();
+    node.shutdown().await.expect("shutdown");
+    assert!(!root.exists(), "and the machine has its budget back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_decides_about_sched_fifo_on_containerd() {
+    a_budget_decides_about_sched_fifo(Runtime::Containerd).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_decides_about_sched_fifo_on_cri_o() {
+    a_budget_decides_about_sched_fifo(Runtime::CriO).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_at_once_leave_each_other_alone() {
     for runtime in Runtime::ALL {
@@ -365,8 +447,8 @@ impl Launcher {
 
     /// So that there are containers, with all that belongs to them.
     async fn run_a_pod(&self) {
-        let config = kube::config::Kubeconfig::read_from(&self.kubeconfig).expect("kubeconfig");
-        let config = kube::Config::from_custom_kubeconfig(config, &Default::default())
+        let config = Kubeconfig::read_from(&self.kubeconfig).expect("kubeconfig");
+        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
             .await
             .expect("configuration");
         let client = kube::Client::try_from(config).expect("client");
@@ -477,11 +559,10 @@ fn child_of_any_thread(pid: u32) -> u32 {
     fs::read_dir(format!("/proc/{pid}/task"))
         .expect("threads")
         .flatten()
-        .filter_map(|task| {
+        .find_map(|task| {
             let children = fs::read_to_string(task.path().join("children")).ok()?;
             children.split(' ').next()?.parse().ok()
         })
-        .next()
         .unwrap_or(0)
 }
 

@@ -110,7 +110,6 @@ apparmor_profile = "unconfined"
 [crio.runtime.runtimes.runc]
 runtime_path = "{runc}"
 runtime_root = "/run/runc"
-monitor_path = "/usr/bin/conmon"
 monitor_cgroup = "pod"
 
 [crio.image]
