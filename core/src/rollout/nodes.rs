@@ -77,8 +77,11 @@ pub(super) fn plan(observed: &Observed<'_>, wanted: Option<(&str, &RealtimeNodeS
                     Some(there) if is_daemons(&there.spec) => &shapes.back,
                     _ => &shapes.wanted,
                 }
-            } else if is_daemons(spec) && kernels.is_machine_configs(node, there) {
-                &shapes.verified
+            } else if let Some(realtime) = kernels
+                .of_machine_config(node, there)
+                .filter(|_| is_daemons(spec))
+            {
+                shapes.verified(realtime)
             } else {
                 &shapes.wanted
             };
@@ -142,8 +145,8 @@ impl Nodes {
 /// The forms that a profile's spec takes on its nodes.
 struct Shapes {
     wanted: Arc<RealtimeNodeSpec>,
-    /// The daemon verifies, and drives nothing.
-    verified: Arc<RealtimeNodeSpec>,
+    /// The daemon verifies that the stock kernel, or the real-time kernel runs, and drives nothing.
+    verified: [Arc<RealtimeNodeSpec>; 2],
     /// The stock kernel comes back, by the daemon.
     back: Arc<RealtimeNodeSpec>,
 }
@@ -156,15 +159,24 @@ impl Shapes {
                 ..spec.clone()
             })
         };
-        Self {
-            wanted: Arc::new(spec.clone()),
-            verified: with(spec.kernel.clone().map(|kernel| NodeKernelSpec {
+        let verified = |realtime| {
+            with(spec.kernel.clone().map(|kernel| NodeKernelSpec {
+                realtime,
                 provider: KernelProvider::MachineConfigOperator,
                 packages: None,
                 ..kernel
-            })),
+            }))
+        };
+        Self {
+            wanted: Arc::new(spec.clone()),
+            verified: [verified(false), verified(true)],
             back: with(Some(stock_kernel(spec))),
         }
+    }
+
+    fn verified(&self, realtime: bool) -> &Arc<RealtimeNodeSpec> {
+        let [stock, real_time] = &self.verified;
+        if realtime { real_time } else { stock }
     }
 }
 
@@ -281,10 +293,11 @@ impl<'a> Kernels<'a> {
         }
     }
 
-    /// Whether the Machine Config Operator has this node's kernel, or may have it by what is not known yet.
-    fn is_machine_configs(&self, node: &Node, there: Option<&RealtimeNode>) -> bool {
+    /// Whether the Machine Config Operator brings the real-time kernel to this node, as long as its kernel is that
+    /// operator's, or may be by what is not known yet. `None`: it is free for the daemon.
+    fn of_machine_config(&self, node: &Node, there: Option<&RealtimeNode>) -> Option<bool> {
         if !self.possible {
-            return false;
+            return None;
         }
         let of_node = |key: &str| {
             let key = format!("{}{key}", names::MCO_ANNOTATION_PREFIX);
@@ -296,13 +309,13 @@ impl<'a> Kernels<'a> {
             .into_iter()
             .any(|name| asks(name) == Some(true))
         {
-            return true;
+            return Some(true);
         }
         // What is the daemon's stays the daemon's while the node is on its way to another such configuration.
         if there.is_some_and(|there| is_daemons(&there.spec)) {
-            return false;
+            return None;
         }
         let at_target = self.target.is_some() && current == self.target && desired == self.target;
-        !at_target || asks(self.target).is_none()
+        (!at_target || asks(self.target).is_none()).then_some(false)
     }
 }

@@ -133,6 +133,10 @@ impl<'a> Round<'a> {
             let going_back = self.plan.leaving.iter().any(|leaving| leaving == name)
                 || self.plan.handing_over.iter().any(|back| back == name);
             let mut seen = seen::node(node, live, target, going_back);
+            // What the Machine Config Operator didn't do well is no failed switch of a daemon's.
+            if !live.is_some_and(|live| is_daemons(&live.spec)) {
+                seen.word = turns::Word::Other;
+            }
             // A turn for what is about to be something else would be a second reboot.
             seen.current &= live.is_some_and(|live| {
                 is_daemons(&live.spec)

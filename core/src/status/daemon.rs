@@ -1,14 +1,17 @@
 //! How far a node is by its daemon's word, once its configuration is right. A word about a former spec is no word about
 //! this one.
 
+use k8s_openapi::api::core::v1::Node;
+
 use super::progress::{ProgressPhase, is_verified};
 use crate::api::RealtimeNode;
 use crate::api::realtime_node::{NodePhase, NodeTurn, RealtimeNodeStatus};
 use crate::conditions::{self, KERNEL_READY};
-use crate::turns::seen::{failure, is_current};
+use crate::turns::seen::{failure, is_current, is_of_former_boot};
 
 /// The phase, and what the node waits for; `None` when its daemon says nothing of phases.
 pub(super) fn word(
+    object: &Node,
     node: &RealtimeNode,
     wants_realtime: bool,
     realtime: Option<bool>,
@@ -22,6 +25,14 @@ pub(super) fn word(
             Verifying,
             "its node daemon to look at what is wanted now".to_owned(),
         ));
+    }
+    let is_proof = !matches!(
+        phase,
+        NodePhase::Staging | NodePhase::Draining | NodePhase::Rebooting
+    );
+    if is_proof && is_of_former_boot(object, node) {
+        let what = "its node daemon's word after the reboot";
+        return Some((Verifying, what.to_owned()));
     }
     let waits = |what: &str| with_words(what, status);
     Some(match phase {

@@ -284,7 +284,7 @@ fn on_stock_kernel<'a>(valid: &ValidProfile, nodes: &'a [NodeProgress]) -> Vec<&
         .iter()
         .filter(|node| switched && node.realtime == Some(false))
         .filter(|node| {
-            node.phase == ProgressPhase::Verifying
+            node.phase == ProgressPhase::Verifying && !node.by_daemon
                 || node.phase == ProgressPhase::Degraded && node.by_daemon
         })
         .collect()

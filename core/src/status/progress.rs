@@ -17,6 +17,7 @@ use crate::openshift::{MachineConfigNode, MachineConfigPool};
 use crate::pools::{Membership, membership};
 use crate::rollout::landing::target_name;
 use crate::selector::matches_or_nothing;
+use crate::turns::seen::is_of_former_boot;
 
 /// How far a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,6 +137,7 @@ pub fn is_realtime_release(release: &str) -> bool {
 /// The kernel by the node's own word: its daemon's where it reports, else the kubelet's.
 fn kernel_of(node: &Node, reported: Option<&RealtimeNode>) -> (Option<String>, Option<bool>) {
     let daemon = reported
+        .filter(|reported| !is_of_former_boot(node, reported))
         .and_then(|reported| reported.status.as_ref())
         .and_then(|status| status.kernel.as_ref());
     if let Some(kernel) = daemon
@@ -253,7 +255,7 @@ pub(super) fn progress_of(
     };
     let word = || {
         let reported = reported.filter(|_| on_the_way.is_none())?;
-        daemon::word(reported, wants_realtime, realtime, kernel.as_deref())
+        daemon::word(node, reported, wants_realtime, realtime, kernel.as_deref())
     };
     let word = word();
     let by_daemon = word.is_some();

@@ -133,7 +133,14 @@ impl View<'_> {
         let reported = realtime_nodes
             .iter()
             .find(|reported| reported.metadata.name.as_deref() == Some(node));
-        match reported.and_then(|reported| daemon::word(reported, false, None, None)) {
+        let nodes = &self.inputs.cluster.nodes;
+        let object = nodes
+            .iter()
+            .find(|object| object.metadata.name.as_deref() == Some(node));
+        let word = object
+            .zip(reported)
+            .and_then(|(object, reported)| daemon::word(object, reported, false, None, None));
+        match word {
             Some((phase, what)) if phase != ProgressPhase::Ready => {
                 format!("{node} ({})", progress::in_words(phase, &what))
             }
@@ -287,10 +294,19 @@ impl View<'_> {
                 .wait(|wait| matches!(wait, Wait::AdminUnpause(_)))
                 .is_some()
         {
+            let turns = self
+                .nodes
+                .iter()
+                .all(|node| node.by_daemon || node.phase != ProgressPhase::Waiting);
+            let for_what = if turns {
+                "for their node daemon's turn"
+            } else {
+                "with the change rendered"
+            };
             return State::resting(
                 reason::PAUSED_BY_ADMIN,
                 format!(
-                    "{pool} was paused by somebody else: {waiting} node(s) wait with the change rendered; unpause it with: oc \
+                    "{pool} was paused by somebody else: {waiting} node(s) wait {for_what}; unpause it with: oc \
                      patch mcp {} --type merge -p '{{\"spec\":{{\"paused\":false}}}}'",
                     self.pool_name.as_deref().unwrap_or_default()
                 ),

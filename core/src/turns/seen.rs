@@ -25,7 +25,8 @@ pub fn node(
             .unwrap_or_default(),
         granted: realtime_node.is_some_and(is_granted),
         turn: status.and_then(|status| status.turn),
-        current: realtime_node.is_some_and(is_current),
+        current: realtime_node
+            .is_some_and(|node| is_current(node) && !is_of_former_boot(object, node)),
         word: status.map_or(Word::Other, word),
         latency_passed: status
             .and_then(|status| status.latency.as_ref()?.verdict)
@@ -53,6 +54,22 @@ pub fn is_current(node: &RealtimeNode) -> bool {
         .as_ref()
         .and_then(|status| status.observed_generation);
     observed.is_some() && observed >= node.metadata.generation
+}
+
+/// Whether its daemon's word is about a boot that is over: the kubelet tells of another one.
+pub fn is_of_former_boot(object: &NodeObject, node: &RealtimeNode) -> bool {
+    let info = object
+        .status
+        .as_ref()
+        .and_then(|status| status.node_info.as_ref());
+    let now = info
+        .map(|info| info.boot_id.as_str())
+        .filter(|boot| !boot.is_empty());
+    let told = node
+        .status
+        .as_ref()
+        .and_then(|status| status.kernel.as_ref()?.boot_id.as_deref());
+    now.zip(told).is_some_and(|(now, told)| now != told)
 }
 
 fn word(status: &RealtimeNodeStatus) -> Word {

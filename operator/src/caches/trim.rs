@@ -33,7 +33,6 @@ pub fn node(node: &mut Node) {
         status.daemon_endpoints = None;
         if let Some(info) = &mut status.node_info {
             for unused in [
-                &mut info.boot_id,
                 &mut info.machine_id,
                 &mut info.system_uuid,
                 &mut info.container_runtime_version,

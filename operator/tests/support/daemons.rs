@@ -120,10 +120,35 @@ impl Daemon {
             let proved = ours || self.by_kubelet().await == kernel.realtime;
             let phase = if proved { "Ready" } else { "Verifying" };
             self.write(api, seen, phase, None).await;
+            if !proved {
+                self.until_proved(api, seen).await;
+            }
         } else if turn == Some(NodeTurn::Wanted) && seen.labels().contains_key(names::LABEL_TURN) {
             self.write(api, seen, "Staging", Some("Taken")).await;
         } else if !is_degraded(seen) {
             self.write(api, seen, "Pending", Some("Wanted")).await;
+        }
+    }
+
+    /// Until the kubelet tells of the wanted kernel, or something else is wanted.
+    async fn until_proved(&self, api: &Api<RealtimeNode>, seen: &RealtimeNode) {
+        let realtime = seen
+            .spec
+            .kernel
+            .as_ref()
+            .is_some_and(|kernel| kernel.realtime);
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let Ok(now) = api.get(&self.node).await else {
+                return;
+            };
+            if now.spec != seen.spec {
+                return;
+            }
+            if self.by_kubelet().await == realtime {
+                self.write(api, &now, "Ready", None).await;
+                return;
+            }
         }
     }
 
