@@ -4,6 +4,7 @@
 //! Nothing that a cluster runs may depend on this crate.
 
 pub mod control_plane;
+pub mod grubby_standin;
 pub mod openshift_crds;
 pub mod pool_standin;
 pub mod programs;
