@@ -291,3 +291,6 @@ impl Boot {
         self.realtime
     }
 }
+
+#[cfg(test)]
+mod simulation;

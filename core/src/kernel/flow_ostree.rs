@@ -178,7 +178,7 @@ impl<'a> Ostree<'a> {
             Kernel::Inactive(why) => {
                 return Some((
                     reason::OVERRIDE_INACTIVE,
-                    format!("{} runs, and of its deployment {why}.", boot.release),
+                    format!("{} runs; {why}.", boot.release),
                 ));
             }
             Kernel::Differs(why) => {
@@ -187,10 +187,7 @@ impl<'a> Ostree<'a> {
                 } else {
                     reason::REALTIME_KERNEL_RUNS
                 };
-                return Some((
-                    fault,
-                    format!("{} runs; of its deployment {why}.", boot.release),
-                ));
+                return Some((fault, format!("{} runs; {why}.", boot.release)));
             }
         }
         if self.wanted.realtime != boot.realtime {
@@ -466,7 +463,7 @@ impl<'a> Ostree<'a> {
                 format!("{what}. The next boot is being prepared."),
             )
         };
-        if self.attempt().is_none() {
+        let Some(attempt) = self.attempt() else {
             // A pin of a former attempt would be forgotten.
             if self
                 .record
@@ -486,6 +483,9 @@ impl<'a> Ostree<'a> {
                     ..Attempt::default()
                 });
             }));
+        };
+        if !self.nothing_pending() && !self.recorded(self.front) {
+            return stage::claim(self, attempt, what);
         }
         if let Some(step) = room::make(self).or_else(|| self.pin()) {
             return staging(step);

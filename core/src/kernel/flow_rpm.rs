@@ -329,7 +329,7 @@ impl<'a> Rpm<'a> {
                 attempt.staged = Some(staged)
             }));
         }
-        turn::reboot(self.wanted, self.observed, self.record, what)
+        turn::reboot(self.observed, self.record, what)
     }
 
     /// The kernel that was the default before us.

@@ -105,15 +105,10 @@ pub(super) fn undo(host: &Rpm) -> Option<Next> {
         && back == host.view.default_kernel.as_deref()
         && (attempt.reboots < 2 || asked_here)
     {
-        if let Some(next) = turn::gate(host.observed, &message) {
+        if let Some(next) = turn::gate(host.observed, message.trim_end_matches('.')) {
             return Some(next);
         }
-        return Some(turn::reboot(
-            host.wanted,
-            host.observed,
-            host.record,
-            &message,
-        ));
+        return Some(turn::reboot(host.observed, host.record, &message));
     }
     failure?;
     if host.wanted.arguments_ours {

@@ -43,7 +43,7 @@ pub(super) fn made_by_intent(host: &Ostree, deployment: &Deployment) -> bool {
 pub(super) fn impossible(host: &Ostree) -> Option<String> {
     match host.kernel(host.booted, false) {
         Kernel::Inactive(why) => Some(format!(
-            "Of the deployment {why}. Look at `rpm-ostree status` and take back what has no effect with `rpm-ostree override reset` or `rpm-ostree uninstall`."
+            "In the deployment {why}. Look at `rpm-ostree status` and take back what has no effect with `rpm-ostree override reset` or `rpm-ostree uninstall`."
         )),
         Kernel::Differs(_) if host.wanted.realtime && host.base.stock.is_empty() => Some(
             "`rpm -qa` names no package of a stock kernel that could give way.".to_owned(),
@@ -79,9 +79,6 @@ pub(super) fn decide(host: &Ostree, what: &str) -> Next {
             "There is no attempt.",
         );
     };
-    if !host.nothing_pending() && !host.recorded(host.front) {
-        return claim(host, attempt, what);
-    }
     if let Some(next) = trouble(host, what).clean_caches(attempt) {
         return next;
     }
@@ -105,7 +102,7 @@ pub(super) fn decide(host: &Ostree, what: &str) -> Next {
                 host.record,
                 NodePhase::Staging,
                 reason::OVERRIDE_INACTIVE,
-                format!("Of the deployment {why}."),
+                format!("In the deployment {why}."),
             );
         }
         Kernel::Differs(why) => match kernel_command(host, false) {
@@ -115,7 +112,7 @@ pub(super) fn decide(host: &Ostree, what: &str) -> Next {
                     host.record,
                     NodePhase::Staging,
                     reason::RESULT_DIFFERS,
-                    format!("Of the deployment {why}, and there is nothing more to ask for."),
+                    format!("In the deployment {why}, and there is nothing more to ask for."),
                 );
             }
         },
@@ -152,33 +149,42 @@ pub(super) fn decide(host: &Ostree, what: &str) -> Next {
             ),
         );
     }
-    turn::reboot(host.wanted, host.observed, host.record, what)
+    turn::reboot(host.observed, host.record, what)
 }
 
-/// A deployment has appeared: it is judged and written down, as ours or as somebody else's that is just as good.
-fn claim(host: &Ostree, attempt: &Attempt, what: &str) -> Next {
+/// The record with the first deployment as the one that was staged: by us when it is our command's, else adopted.
+pub(super) fn claimed(host: &Ostree) -> Record {
     let front = host.front;
-    let staged = Staged {
+    let mut record = host.record.clone();
+    let intent = record
+        .attempt
+        .as_mut()
+        .and_then(|attempt| attempt.intent.take());
+    let intent = intent.filter(|_| made_by_intent(host, front));
+    if let Some(intent) = &intent {
+        arguments::remember(&mut record, &intent.brings, &intent.takes);
+    }
+    let attempt = record.attempt.get_or_insert_default();
+    attempt.staged = Some(Staged {
         id: front.id.clone(),
         checksum: front.checksum.clone(),
         release: front.kernel_release().map(str::to_owned),
         boot_id: host.observed.boot.id.clone(),
-    };
+    });
+    attempt.adopted = intent.is_none();
+    attempt.error = None;
+    attempt.failures = 0;
+    record
+}
+
+/// A deployment has appeared: it is judged and written down, as ours or as somebody else's that is just as good.
+pub(super) fn claim(host: &Ostree, attempt: &Attempt, what: &str) -> Next {
+    let front = host.front;
     let intent = attempt
         .intent
         .as_ref()
         .filter(|_| made_by_intent(host, front));
-    let mut record = host.record.clone();
-    if let Some(intent) = intent {
-        arguments::remember(&mut record, &intent.brings, &intent.takes);
-    }
-    if let Some(attempt) = record.attempt.as_mut() {
-        attempt.staged = Some(staged);
-        attempt.adopted = intent.is_none();
-        attempt.intent = None;
-        attempt.error = None;
-        attempt.failures = 0;
-    }
+    let record = claimed(host);
     if let Some(intent) = intent {
         let of_arguments = intent.command.starts_with("rpm-ostree kargs ");
         let wrong = if of_arguments {

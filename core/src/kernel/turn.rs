@@ -3,7 +3,7 @@
 
 use super::record::Record;
 use super::tell::{fail, next};
-use super::{Cordon, DRAIN_LIMIT, Drain, Next, Observed, Step, Wanted};
+use super::{Cordon, DRAIN_LIMIT, Drain, Next, Observed, Step};
 use crate::api::realtime_node::{NodePhase, NodeTurn};
 use crate::conditions::reason;
 
@@ -78,7 +78,7 @@ pub(super) fn settle(
 }
 
 /// All is in place for the next boot: cordon, drain, reboot. `record` is the one whose attempt is under way.
-pub(super) fn reboot(wanted: &Wanted, observed: &Observed, record: &Record, what: &str) -> Next {
+pub(super) fn reboot(observed: &Observed, record: &Record, what: &str) -> Next {
     let node = &observed.node;
     if node.cluster {
         match node.cordon {
@@ -152,12 +152,7 @@ pub(super) fn reboot(wanted: &Wanted, observed: &Observed, record: &Record, what
         .attempt
         .as_ref()
         .is_some_and(|attempt| attempt.rebooting == observed.boot.id);
-    let kernel = if wanted.realtime {
-        "real-time"
-    } else {
-        "stock"
-    };
-    let message = format!("{what}. The node reboots for the {kernel} kernel.");
+    let message = format!("{what}. The node reboots.");
     if asked {
         return next(
             NodePhase::Rebooting,

@@ -3,7 +3,7 @@
 use super::attempt;
 use super::flow_ostree::Ostree;
 use super::tell::{next, save};
-use super::{Command, Next, Step, arguments, housekeeping, turn};
+use super::{Command, Next, Step, arguments, housekeeping, stage, turn};
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
 
@@ -19,11 +19,15 @@ pub(super) fn decide(host: &Ostree) -> Option<Next> {
         || "Something else is wanted now: what was prepared is taken back.".to_owned(),
         |failure| format!("{} What was prepared is taken back.", failure.message),
     );
-    if current
-        && failed.is_some_and(|failure| failure.reason == reason::ROLLED_BACK)
-        && let Some(next) = roll_back(host, &message)
-    {
-        return Some(next);
+    if failed.is_some_and(|failure| failure.reason == reason::ROLLED_BACK) {
+        let next = if current && !host.observed.boot.realtime {
+            roll_back(host, &message)
+        } else {
+            roll_forth(host, &message)
+        };
+        if next.is_some() {
+            return next;
+        }
     }
     let undoing = |step| next(NodePhase::Staging, step, reason::STAGING, message.clone());
     if let Some(step) = drop_ours(host) {
@@ -68,13 +72,25 @@ fn roll_back(host: &Ostree, message: &str) -> Option<Next> {
     if host.front.staged {
         return None;
     }
+    let message = message.trim_end_matches('.');
     if let Some(next) = turn::gate(host.observed, message) {
         return Some(next);
     }
-    Some(turn::reboot(
-        host.wanted,
-        host.observed,
-        host.record,
+    Some(turn::reboot(host.observed, host.record, message))
+}
+
+/// The former deployment was made the default by us, and is not needed any more: the kernel came up well after all, or
+/// something else is wanted.
+fn roll_forth(host: &Ostree, message: &str) -> Option<Next> {
+    if !host.recorded(host.booted) || host.nothing_pending() || host.front.staged {
+        return None;
+    }
+    let forth = Command::RpmOstree(vec!["rollback".to_owned()]);
+    let step = housekeeping::try_to(host.observed, forth, host.front.key())?;
+    Some(next(
+        NodePhase::Verifying,
+        step,
+        reason::ROLLED_BACK,
         message,
     ))
 }
@@ -83,6 +99,10 @@ fn roll_back(host: &Ostree, message: &str) -> Option<Next> {
 pub(super) fn drop_ours(host: &Ostree) -> Option<Step> {
     if host.nothing_pending() || !host.ours(host.front) {
         return None;
+    }
+    if !host.recorded(host.front) {
+        // What tells that it is ours is the command that is written down; the next one takes its place.
+        return Some(Step::Save(Box::new(stage::claimed(host))));
     }
     // `cleanup -p` takes everything before the booted one that isn't pinned: only when that is ours alone.
     let others = host
