@@ -1,15 +1,15 @@
-//! `ostree admin …` and `rpm -q…`, as far as a host's software uses them.
-
-use std::path::Path;
+//! `ostree admin …`, as far as a host's software uses it; `rpm` is in a file of its own.
 
 use super::boot;
 use super::client::{self, Output};
-use super::local;
 use super::origin::Source;
-use super::package::Package;
 use super::state::{Deployment, State, Version};
 use super::store::Store;
 use super::{StandinError, host_files};
+
+mod rpm;
+
+pub use rpm::rpm;
 
 /// `ostree`.
 pub fn ostree(store: &Store, arguments: &[String], streams: bool) -> Result<Output, StandinError> {
@@ -132,139 +132,4 @@ fn status_of(state: &State, one: &Deployment, index: usize, booted: Option<usize
         _ => "\n    origin: <unknown origin type>".to_owned(),
     });
     text
-}
-
-/// `rpm`: queries of the booted deployment's packages, and of package files.
-pub fn rpm(store: &Store, arguments: &[String], directory: &Path) -> Result<Output, StandinError> {
-    let state = store.load()?;
-    let booted = state.booted().and_then(|index| state.deployments.get(index));
-    let packages = booted.map(|one| one.packages.clone()).unwrap_or_default();
-    let (mut all, mut query, mut file) = (false, false, false);
-    let (mut format, mut names) = (None, Vec::new());
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match argument.as_str() {
-            "--qf" | "--queryformat" => format = rest.next().cloned(),
-            "--query" => query = true,
-            "--all" => all = true,
-            "--package" => file = true,
-            "--version" => return Ok(Output::success("RPM version 4.16.1.3")),
-            other if other.starts_with("--") => {
-                return Ok(Output::failure(&format!("rpm: {other}: unknown option (stand-in)")));
-            }
-            other => match other.strip_prefix('-') {
-                Some(letters) => {
-                    query |= letters.contains('q');
-                    all |= letters.contains('a');
-                    file |= letters.contains('p');
-                }
-                None => names.push(other.to_owned()),
-            },
-        }
-    }
-    if !query {
-        return Ok(Output::failure("rpm: the stand-in knows only queries (stand-in)"));
-    }
-    let mut text = String::new();
-    let mut missing = false;
-    let print = |package: &Package, text: &mut String| match &format {
-        Some(format) => text.push_str(&expand(format, package)),
-        None => {
-            text.push_str(&nvra(package));
-            text.push('\n');
-        }
-    };
-    if all {
-        let fits = |one: &&Package| names.is_empty() || names.iter().any(|name| glob(name, &one.name) || glob(name, &nvra(one)));
-        for package in packages.iter().filter(fits) {
-            print(package, &mut text);
-        }
-    } else if file {
-        for name in &names {
-            match local::read(&directory.join(name)) {
-                Ok(found) => print(&found.package, &mut text),
-                Err(_) => return Ok(Output::failure(&format!("error: open of {name} failed: No such file or directory"))),
-            }
-        }
-    } else {
-        for name in &names {
-            let found: Vec<&Package> = packages.iter().filter(|one| one.name == *name || nvra(one) == *name).collect();
-            missing |= found.is_empty();
-            for package in &found {
-                print(package, &mut text);
-            }
-            if found.is_empty() {
-                text.push_str(&format!("package {name} is not installed\n"));
-            }
-        }
-    }
-    Ok(Output {
-        code: i32::from(missing),
-        stdout: text.trim_end_matches('\n').to_owned(),
-        stderr: String::new(),
-    })
-}
-
-fn nvra(package: &Package) -> String {
-    format!("{}-{}-{}.{}", package.name, package.version, package.release, package.arch)
-}
-
-fn expand(format: &str, package: &Package) -> String {
-    let epoch = if package.epoch == 0 { "(none)".to_owned() } else { package.epoch.to_string() };
-    format
-        .replace("\\n", "\n")
-        .replace("\\t", "\t")
-        .replace("%{NAME}", &package.name)
-        .replace("%{EPOCH}", &epoch)
-        .replace("%{EPOCHNUM}", &package.epoch.to_string())
-        .replace("%{VERSION}", &package.version)
-        .replace("%{RELEASE}", &package.release)
-        .replace("%{ARCH}", &package.arch)
-        .replace("%{EVR}", &package.evr())
-        .replace("%{NEVRA}", &package.nevra())
-        .replace("%{NVRA}", &nvra(package))
-}
-
-/// `*` and `?`.
-fn glob(pattern: &str, text: &str) -> bool {
-    let (mut pattern, mut text) = (pattern.chars(), text.chars());
-    loop {
-        match pattern.next() {
-            None => return text.next().is_none(),
-            Some('*') => {
-                let rest = pattern.as_str();
-                let mut tail = text.as_str();
-                loop {
-                    if glob(rest, tail) {
-                        return true;
-                    }
-                    let mut next = tail.chars();
-                    if next.next().is_none() {
-                        return false;
-                    }
-                    tail = next.as_str();
-                }
-            }
-            Some('?') => {
-                if text.next().is_none() {
-                    return false;
-                }
-            }
-            Some(wanted) => {
-                if text.next() != Some(wanted) {
-                    return false;
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn globs_match() {
-        assert!(super::glob("kernel*", "kernel-core"));
-        assert!(super::glob("kernel-?ore", "kernel-core"));
-        assert!(!super::glob("kernel", "kernel-core"));
-    }
 }
