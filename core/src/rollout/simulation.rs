@@ -2,6 +2,8 @@
 //! operator that may die between any two steps. It plays OpenShift by the rules that the recordings show; it is no
 //! measure of them, that is the pool stand-in's conformance test.
 
+mod daemons;
+
 use std::fmt::Write as _;
 
 use std::collections::BTreeMap;
@@ -200,6 +202,11 @@ struct SimulatedNode {
     current: String,
     desired: String,
     changes: usize,
+    /// The real-time kernel runs by its daemon's work.
+    realtime: bool,
+    daemon_reboots: usize,
+    /// By its daemon.
+    cordoned: bool,
 }
 
 /// The world.
@@ -227,6 +234,10 @@ pub(crate) struct World {
     valid: ValidProfile,
     version: u64,
     admin_paused: bool,
+    /// Whether an admin ever paused or unpaused: then a pool may be unpaused at any moment.
+    admin_acted: bool,
+    daemons: bool,
+    by: Option<crate::api::realtime_profile::KernelProvider>,
 }
 
 impl World {
@@ -264,6 +275,9 @@ impl World {
             valid,
             version: 1,
             admin_paused: false,
+            admin_acted: false,
+            daemons: false,
+            by: None,
         };
         world.touch();
         world.render();
@@ -282,6 +296,7 @@ impl World {
 
     pub(super) fn edit(&mut self, version: u32) {
         self.wanted = rendered(&self.valid, version);
+        self.by_provider();
     }
 
     pub(super) fn edit_tuned(&mut self, data: &str) {
@@ -310,6 +325,7 @@ impl World {
         {
             pool.spec.paused = Some(true);
             self.admin_paused = true;
+            self.admin_acted = true;
             self.touch();
         }
     }
@@ -360,18 +376,30 @@ impl World {
                         ("node-role.kubernetes.io/worker".into(), String::new()),
                         ("node-role.kubernetes.io/rt".into(), String::new()),
                     ])),
-                    annotations: Some(BTreeMap::from([
-                        (
-                            format!("{}currentConfig", names::MCO_ANNOTATION_PREFIX),
-                            node.current.clone(),
-                        ),
-                        (
-                            format!("{}desiredConfig", names::MCO_ANNOTATION_PREFIX),
-                            node.desired.clone(),
-                        ),
-                    ])),
+                    annotations: Some(
+                        [
+                            (
+                                format!("{}currentConfig", names::MCO_ANNOTATION_PREFIX),
+                                node.current.clone(),
+                            ),
+                            (
+                                format!("{}desiredConfig", names::MCO_ANNOTATION_PREFIX),
+                                node.desired.clone(),
+                            ),
+                        ]
+                        .into_iter()
+                        .chain(
+                            node.cordoned
+                                .then(|| (names::ANNOTATION_CORDONED_AT.to_owned(), String::new())),
+                        )
+                        .collect(),
+                    ),
                     ..Default::default()
                 },
+                spec: Some(k8s_openapi::api::core::v1::NodeSpec {
+                    unschedulable: node.cordoned.then_some(true),
+                    ..Default::default()
+                }),
                 ..Default::default()
             })
             .collect()
@@ -507,12 +535,16 @@ impl World {
             }
             Step::ApplyMachineConfig => self.machine_config = self.wanted.machine_config.clone(),
             Step::ApplyTuned => self.tuned = self.wanted.tuned.clone(),
-            Step::ApplyRuntimeClass
-            | Step::Wait(_)
-            | Step::RenewLease
-            | Step::ConfirmTurns { .. }
-            | Step::GrantTurn { .. }
-            | Step::TakeBackTurn { .. } => {}
+            Step::ApplyRuntimeClass | Step::Wait(_) | Step::RenewLease => {}
+            Step::ConfirmTurns { nodes } => return self.turns_are(nodes),
+            Step::GrantTurn {
+                node,
+                resource_version,
+            } => return self.label_turn(node, resource_version, true),
+            Step::TakeBackTurn {
+                node,
+                resource_version,
+            } => return self.label_turn(node, resource_version, false),
             Step::Unpause {
                 resource_version, ..
             } => {
@@ -526,15 +558,8 @@ impl World {
                 self.undid_admin |= undone;
                 self.touch();
             }
-            Step::ApplyRealtimeNode { node, spec } => {
-                self.realtime_nodes.retain(|old| old.name_any() != *node);
-                let mut new = RealtimeNode::new(node, RealtimeNodeSpec::clone(spec));
-                new.metadata.labels = Some(labels(names::LABEL_PROFILE, PROFILE));
-                self.realtime_nodes.push(new);
-            }
-            Step::DeleteRealtimeNode { node } => {
-                self.realtime_nodes.retain(|old| old.name_any() != *node);
-            }
+            Step::ApplyRealtimeNode { node, spec } => self.apply_realtime_node(node, spec),
+            Step::DeleteRealtimeNode { node } => self.delete_realtime_node(node),
             Step::Delete { kind, .. } => match kind {
                 Kind::KubeletConfig => {
                     self.kubelet_config = None;
@@ -700,9 +725,14 @@ impl World {
         else {
             return;
         };
-        if let Some(node) = self.nodes.iter_mut().find(|node| node.desired != target) {
-            node.desired = target;
-            node.changes += 1;
+        let next = self.nodes.iter().position(|node| node.desired != target);
+        if let Some(index) = next {
+            assert!(
+                self.admin_acted || !self.is_taken(index),
+                "n{index} is its daemon's"
+            );
+            self.nodes[index].desired = target;
+            self.nodes[index].changes += 1;
         }
     }
 
@@ -712,6 +742,9 @@ impl World {
             self.sync_kubelet();
             self.render();
             self.roll();
+            for index in 0..if self.daemons { self.nodes.len() } else { 0 } {
+                self.daemon(index);
+            }
         }
     }
 
@@ -741,13 +774,21 @@ impl World {
                         1 => world.render(),
                         2 => world.sync_kubelet(),
                         3 => world.roll(),
+                        4 if world.daemons => {
+                            world.daemon(usize::from(choice / 16) % world.nodes.len());
+                        }
                         _ => {}
                     }
                 });
             }
+            5 if self.daemons => self.daemon(usize::from(choice / 16) % self.nodes.len()),
+            8 if self.daemons => self.daemon(usize::from(choice / 16) % self.nodes.len()),
             5..=7 => self.sync_kubelet(),
             8..=10 => self.render(),
             11..=13 => self.roll(),
+            14 | 15 if !admin && self.daemons => {
+                self.daemon(usize::from(choice / 16) % self.nodes.len());
+            }
             14 if admin => self.admin_pause(),
             15 if admin => self.admin_unpause(),
             _ => {}
@@ -755,9 +796,14 @@ impl World {
     }
 
     /// Plays some choices.
-    pub(super) fn play_some(&mut self, choices: &mut impl Iterator<Item = u8>, count: usize) {
+    pub(super) fn play_some(
+        &mut self,
+        choices: &mut impl Iterator<Item = u8>,
+        count: usize,
+        admin: bool,
+    ) {
         for choice in choices.take(count) {
-            self.act(choice, true);
+            self.act(choice, admin);
         }
     }
 

@@ -288,7 +288,7 @@ proptest! {
         let mut world = World::new(ours);
         let mut choices = choices.into_iter();
         for version in 2..6 {
-            world.play_some(&mut choices, 60);
+            world.play_some(&mut choices, 60, true);
             world.edit(version);
         }
         world.play(&mut choices, true);
@@ -299,5 +299,69 @@ proptest! {
         world.play(&mut choices, true);
         prop_assert!(!world.undid_admin);
         prop_assert!(world.is_clean());
+    }
+}
+
+proptest! {
+    // A world with daemons has more steps: fewer of them.
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    // As above, where the nodes' daemons switch the kernel: never two nodes down, never in a pool that rolls out, never two
+    // drivers; one reboot by the daemon for each way, and one by the Machine Config Operator for each configuration.
+    #[test]
+    fn daemons_take_turns_there_and_back(ours: bool, choices in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let mut world = World::with_daemons(ours);
+        let mut choices = choices.into_iter();
+        world.play(&mut choices, false);
+        prop_assert_eq!(world.daemon_reboots(), vec![1, 1, 1], "{:?}", decide(&world));
+        prop_assert_eq!(decide(&world), vec![]);
+        world.edit(2);
+        world.play(&mut choices, false);
+        prop_assert_eq!(world.daemon_reboots(), vec![1, 1, 1]);
+        prop_assert_eq!(pause_of(world.pool.as_ref().unwrap(), "rt-profile"), Pause::No);
+        world.delete();
+        world.play(&mut choices, false);
+        prop_assert_eq!(world.daemon_reboots(), vec![2, 2, 2]);
+        prop_assert_eq!(world.daemon_kernels(), vec![false; 3]);
+        prop_assert!(world.is_clean(), "{:?}", world);
+    }
+
+    #[test]
+    fn a_kernel_that_changes_hands_has_one_driver_at_any_time(ours: bool, choices in proptest::collection::vec(any::<u8>(), 0..600)) {
+        use crate::api::realtime_profile::KernelProvider::{MachineConfigOperator, NodeDaemon};
+        let mut world = World::with_daemons(ours);
+        let mut choices = choices.into_iter();
+        for (provider, realtime) in [(NodeDaemon, true), (MachineConfigOperator, false), (NodeDaemon, true)] {
+            world.provider(provider);
+            world.play(&mut choices, false);
+            prop_assert_eq!(world.daemon_kernels(), vec![realtime; 3], "{:?}", decide(&world));
+        }
+        // Changed in the middle, as often as one likes.
+        for provider in [MachineConfigOperator, NodeDaemon, MachineConfigOperator] {
+            world.provider(provider);
+            world.play_some(&mut choices, 30, false);
+        }
+        world.play(&mut choices, false);
+        prop_assert_eq!(world.daemon_kernels(), vec![false; 3]);
+        prop_assert_eq!(decide(&world), vec![]);
+    }
+
+    #[test]
+    fn daemons_and_an_admin(ours: bool, choices in proptest::collection::vec(any::<u8>(), 0..800)) {
+        let mut world = World::with_daemons(ours);
+        let mut choices = choices.into_iter();
+        for version in 2..5 {
+            world.play_some(&mut choices, 60, true);
+            world.edit(version);
+        }
+        world.play(&mut choices, true);
+        prop_assert!(!world.undid_admin);
+        prop_assert_eq!(decide(&world), vec![]);
+        prop_assert_eq!(world.daemon_reboots(), vec![1, 1, 1]);
+        prop_assert_eq!(pause_of(world.pool.as_ref().unwrap(), "rt-profile"), Pause::No);
+        world.delete();
+        world.play(&mut choices, true);
+        prop_assert!(!world.undid_admin && world.is_clean());
+        prop_assert_eq!(world.daemon_kernels(), vec![false; 3]);
     }
 }
