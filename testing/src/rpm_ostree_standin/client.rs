@@ -247,7 +247,7 @@ fn change(
         command,
     };
     for argument in request.command.files().into_iter().map(str::to_owned).collect::<Vec<_>>() {
-        let opened = local::open(&state, directory, &argument, &mut request.progress);
+        let opened = local::open(&state, store.root(), directory, &argument, &mut request.progress);
         if let Opened::Unopened(text) = opened {
             let prefix = match state.version {
                 Version::V2024_7 if request.command.method() == Some("UpdateDeployment") => "Updating deployment: ",

@@ -45,8 +45,17 @@ fn has_rpm_suffix(argument: &str) -> bool {
     Path::new(argument).extension().is_some_and(|extension| extension == "rpm")
 }
 
+/// Where a file is that a command names: an absolute path is the simulated host's, where it is there.
+pub fn locate(root: &Path, directory: &Path, name: &str) -> std::path::PathBuf {
+    let on_host = root.join(name.trim_start_matches('/'));
+    if name.starts_with('/') && on_host.exists() {
+        return on_host;
+    }
+    directory.join(name)
+}
+
 /// Opens a file, or downloads it from what the state says is served. `out` gets the client's progress.
-pub fn open(state: &State, directory: &Path, argument: &str, out: &mut Vec<String>) -> Opened {
+pub fn open(state: &State, root: &Path, directory: &Path, argument: &str, out: &mut Vec<String>) -> Opened {
     let path = if argument.starts_with("http://") || argument.starts_with("https://") {
         match download(state, argument) {
             Ok(path) => {
@@ -59,7 +68,7 @@ pub fn open(state: &State, directory: &Path, argument: &str, out: &mut Vec<Strin
             }
         }
     } else {
-        directory.join(argument.strip_prefix("file://").unwrap_or(argument))
+        locate(root, directory, argument.strip_prefix("file://").unwrap_or(argument))
     };
     match read(&path) {
         Ok(package) => Opened::Package(Box::new(package)),
