@@ -15,6 +15,7 @@ use kube::{Api, ResourceExt as _};
 use on_cluster::{Cluster, DAEMON, WORK, until};
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::{NodePhase, NodeTurn};
+use realtime_core::conditions::{self, reason};
 use realtime_core::names;
 use realtime_testing::rpm_ostree_standin::{OriginKind, Profile, Version};
 use realtime_testing::simulated_host::cluster::Kubelet;
@@ -429,21 +430,23 @@ async fn a_realtime_node_that_goes_in_a_drain_leaves_no_cordon_and_no_reboot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admins_cordon_stays() {
+async fn an_admins_cordon_is_waited_for_and_stays() {
     let it = OneNode::start().await;
     it.cluster
         .patch_node(NODE, json!({"spec": {"unschedulable": true}}))
         .await;
     it.cluster.wish(NODE, spec(true)).await;
-    it.grant().await;
-    it.until("the node is staged, and waits or goes on", |node| {
-        !matches!(
-            phase(node),
-            None | Some(NodePhase::Pending | NodePhase::Observing)
-        )
-    })
-    .await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let waiting = it
+        .until("the node waits for the admin", |node| {
+            let status = node.status.as_ref();
+            status.is_some_and(|status| {
+                let ready = conditions::find(&status.conditions, conditions::KERNEL_READY);
+                ready.is_some_and(|ready| ready.reason == reason::CORDONED_BY_OTHERS)
+            })
+        })
+        .await;
+    assert_eq!(turn(&waiting), None);
+    assert_eq!(it.host().standin().state().unwrap().deployments.len(), 1);
     let node = it.node().await;
     assert!(cordoned(&node));
     assert!(
@@ -451,4 +454,17 @@ async fn an_admins_cordon_stays() {
             .annotations()
             .contains_key(names::ANNOTATION_CORDONED_AT)
     );
+
+    it.cluster
+        .patch_node(NODE, json!({"spec": {"unschedulable": null}}))
+        .await;
+    // Anything that is written to the object makes the daemon look at once; else it does every minute.
+    let wake = json!({"metadata": {"annotations": {"test/wake": "1"}}});
+    it.cluster
+        .realtime_nodes()
+        .patch(NODE, &PatchParams::default(), &Patch::Merge(wake))
+        .await
+        .unwrap();
+    it.grant().await;
+    it.ready(true).await;
 }
