@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -374,6 +375,78 @@ async fn a_budget_decides_about_sched_fifo_on_containerd() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_decides_about_sched_fifo_on_cri_o() {
     a_budget_decides_about_sched_fifo(Runtime::CriO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cri_o_runs_the_hooks_of_the_directory() {
+    if let Some(reason) = cannot_run(Runtime::CriO) {
+        realtime_testing::skip(&reason);
+        return;
+    }
+    let _one = ONE_AT_A_TIME.lock().await;
+    let node = RealNode::start(Options::new(Runtime::CriO))
+        .await
+        .expect("node");
+    // Written while CRI-O runs, as a MachineConfig's files are not: it watches the directory.
+    let (hooks, state) = (node.runtime_hooks_dir(), node.directory().join("state"));
+    let script = node.directory().join("hook");
+    fs::write(&script, format!("#!/bin/sh\ncat >{}\n", state.display())).expect("script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("mode");
+    let hook = json!({
+        "version": "1.0.0",
+        "hook": { "path": script },
+        "when": { "annotations": { "^realtime$": "^true$" } },
+        "stages": ["createRuntime"],
+    });
+    fs::write(hooks.join("test.json"), hook.to_string()).expect("hook");
+
+    let pods = Api::namespaced(node.admin_client().await.expect("client"), "default");
+    run(&pods, pod("plain", &["true"]), "Succeeded").await;
+    assert!(!state.exists(), "a pod without the annotation has no hook");
+    let mut annotated = pod("annotated", &["true"]);
+    annotated["metadata"]["annotations"] = json!({ "realtime": "true" });
+    run(&pods, annotated, "Succeeded").await;
+    let state = fs::read_to_string(state).expect("the hook's input");
+    assert!(
+        state.contains("\"io.kubernetes.pod.name\":\"annotated\""),
+        "{state}"
+    );
+    node.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_kubelet_and_a_killed_runtime_come_back() {
+    for runtime in Runtime::ALL {
+        if let Some(reason) = cannot_run(runtime) {
+            realtime_testing::skip(&reason);
+            return;
+        }
+        let _one = ONE_AT_A_TIME.lock().await;
+        let node = RealNode::start(Options::new(runtime)).await.expect("node");
+        let pods = Api::namespaced(node.admin_client().await.expect("client"), "default");
+        run(&pods, pod("stays", &["sleep", "3600"]), "Running").await;
+        for program in [
+            Program::Kubelet,
+            match runtime {
+                Runtime::Containerd => Program::Containerd,
+                Runtime::CriO => Program::Crio,
+            },
+        ] {
+            node.restart_program(program).expect("restart");
+            let name = format!("after-{}", program.file_name());
+            run(&pods, pod(&name, &["echo", "hello"]), "Succeeded").await;
+            assert!(node.runs(program.file_name()).expect("answer"));
+        }
+        let stays = pods
+            .get("stays")
+            .await
+            .expect("pod")
+            .status
+            .expect("status");
+        let restarts = stays.container_statuses.expect("containers")[0].restart_count;
+        assert_eq!((stays.phase.as_deref(), restarts), (Some("Running"), 0));
+        node.shutdown().await.expect("shutdown");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! it, and runs until Ctrl-C. A tool for people who debug tests, and what the launcher's own tests kill.
 //! Installs nothing.
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
@@ -28,8 +29,17 @@ enum RuntimeName {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match start(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("real-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let run = async {
         let started = Instant::now();
