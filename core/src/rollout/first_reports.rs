@@ -122,3 +122,94 @@ fn would_change(valid: &ValidProfile) -> bool {
     let now = written(valid);
     possible.iter().any(|other| written(other) != now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::realtime_node::RealtimeNodeSpec;
+    use crate::cluster::{Dialect, Served};
+    use crate::rollout::simulation;
+    use serde_json::json;
+
+    fn node(name: &str, ready: &str) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]}
+        }))
+        .unwrap()
+    }
+
+    fn patience(ages: &[(&str, u64)]) -> Patience {
+        Patience {
+            ages: ages
+                .iter()
+                .map(|(name, age)| ((*name).to_owned(), *age))
+                .collect(),
+            for_the_first: 10,
+            for_the_others: 60,
+        }
+    }
+
+    /// A profile for whose arguments the processor's vendor counts.
+    fn valid() -> ValidProfile {
+        let mut valid = simulation::valid(true);
+        valid.cpus = Some(crate::validate::valid_profile::ValidCpus {
+            reserved: "0".parse().unwrap(),
+            isolated: "1-3".parse().unwrap(),
+            offlined: crate::cpu_set::CpuSet::default(),
+            shared: crate::cpu_set::CpuSet::default(),
+            isolation: crate::api::realtime_profile::Isolation::default(),
+        });
+        valid
+    }
+
+    fn waits(nodes: &[Node], reported: &[&str], patience: &Patience) -> Option<(Vec<String>, u64)> {
+        let mut cluster = Cluster::empty(Served::openshift(Dialect::KernelType));
+        for name in reported {
+            let mut node = RealtimeNode::new(name, RealtimeNodeSpec::default());
+            node.status = serde_json::from_value(json!({"topology": {"cpus": "0-3"}})).unwrap();
+            cluster.realtime_nodes.push(node);
+        }
+        let nodes: Vec<&Node> = nodes.iter().collect();
+        match first_reports(&cluster, &nodes, &valid(), patience) {
+            Some(Wait::FirstReports { nodes, seconds }) => Some((nodes, seconds)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_wait_for_reports_always_ends() {
+        let both = [node("n1", "True"), node("n2", "True")];
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            waits(&both, &[], &patience(&[])),
+            Some((names(&["n1", "n2"]), 10))
+        );
+        assert_eq!(
+            waits(&both, &[], &patience(&[("n1", 10), ("n2", 4)])),
+            Some((names(&["n2"]), 6))
+        );
+        assert_eq!(
+            waits(&both, &[], &patience(&[("n1", 10), ("n2", 11)])),
+            None
+        );
+        // One daemon runs: the other is on its way, for a while.
+        let later = patience(&[("n1", 20), ("n2", 20)]);
+        assert_eq!(waits(&both, &["n1"], &later), Some((names(&["n2"]), 40)));
+        let long = patience(&[("n1", 99), ("n2", 99)]);
+        assert_eq!(waits(&both, &["n1"], &long), None);
+        assert_eq!(waits(&both, &["n1", "n2"], &patience(&[])), None);
+        // A dead node is never waited for.
+        let dead = [node("n1", "True"), node("n2", "Unknown")];
+        assert_eq!(waits(&dead, &["n1"], &patience(&[])), None);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_waited_for() {
+        assert!(would_change(&valid()));
+        let mut known = valid();
+        known.hardware.cpu_vendor = Some(CpuVendor::Amd);
+        known.hardware.numa_memory_kib = BTreeMap::from([(0, 1 << 24)]);
+        assert!(!would_change(&known));
+    }
+}

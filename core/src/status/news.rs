@@ -6,8 +6,9 @@ use crate::api::realtime_profile::RealtimeProfileStatus;
 use crate::conditions::{AVAILABLE, DEGRADED, PROGRESSING, VALID, find, reason};
 
 /// States that last a moment: what comes next is told.
-const PASSING: [&str; 3] = [
+const PASSING: [&str; 4] = [
     reason::WRITING_OBJECTS,
+    reason::WAITING_FOR_FIRST_REPORTS,
     reason::WAITING_FOR_KUBELET_CONFIG,
     reason::WAITING_FOR_POOL,
 ];

@@ -472,3 +472,101 @@ fn a_node_that_was_uncordoned_is_finishing_and_not_beginning() {
         ProgressPhase::Finishing
     );
 }
+
+/// A RealtimeNode of a node whose kernel its daemon switches.
+fn by_daemon(name: &str, generation: i64, status: Value) -> crate::api::RealtimeNode {
+    object(json!({
+        "apiVersion": "realtime.openshift.io/v1alpha1", "kind": "RealtimeNode",
+        "metadata": {"name": name, "generation": generation},
+        "spec": {"profile": "rt-profile", "kernel": {"realtime": true, "provider": "NodeDaemon"}},
+        "status": status
+    }))
+}
+
+#[test]
+fn a_daemons_word_about_a_former_spec_or_boot_is_no_word() {
+    let ready = json!({"observedGeneration": 1, "phase": "Ready", "kernel": {"realtime": true, "bootId": "a"}});
+    let phase = |generation, boot: &str| {
+        let mut case = case();
+        let info = case.cluster.nodes[0].status.as_mut().unwrap();
+        info.node_info.as_mut().unwrap().boot_id = boot.into();
+        case.cluster.realtime_nodes = vec![by_daemon("n1", generation, ready.clone())];
+        progress::node_progress("rt", &case.cluster, true)[0].phase
+    };
+    assert_eq!(phase(1, "a"), ProgressPhase::Ready);
+    assert_eq!(phase(1, ""), ProgressPhase::Ready);
+    assert_eq!(phase(2, "a"), ProgressPhase::Verifying);
+    assert_eq!(phase(1, "b"), ProgressPhase::Verifying);
+}
+
+#[test]
+fn nodes_say_what_their_turn_waits_for() {
+    let mut case = case();
+    case.cluster.nodes[0] = node("n1", TARGET, TARGET, "Done", STOCK);
+    case.cluster.realtime_nodes = vec![by_daemon(
+        "n1",
+        1,
+        json!({"observedGeneration": 1, "phase": "Pending", "turn": "Wanted", "kernel": {"realtime": false}}),
+    )];
+    case.steps = vec![Step::Wait(Wait::Turns(vec![crate::turns::Waits {
+        node: "n1".into(),
+        what: "canary n2 to be Ready".into(),
+    }]))];
+    case.says(PROGRESSING, "True", reason::KERNEL_BY_NODE_DAEMON);
+    let (_, _, message) = case.condition(PROGRESSING);
+    assert!(
+        message.contains("n1 (Waiting for canary n2 to be Ready)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_failed_switch_is_told_in_the_daemons_words() {
+    let degraded = |name: &str| {
+        by_daemon(
+            name,
+            1,
+            json!({"observedGeneration": 1, "phase": "Degraded", "kernel": {"realtime": false},
+            "conditions": [{"type": "Degraded", "status": "True", "reason": "NoSpaceInBoot", "message": "no room in /boot.",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}]}),
+        )
+    };
+    let mut case = case();
+    case.realtime = false;
+    case.cluster.realtime_nodes = vec![degraded("n1")];
+    case.says(DEGRADED, "True", reason::NODE_DEGRADED);
+    let (_, _, message) = case.condition(DEGRADED);
+    assert!(message.contains("no room in /boot"), "{message}");
+    // Where the Machine Config Operator says that it is done, its word is the fault.
+    let mut case = self::case();
+    case.cluster.realtime_nodes = vec![degraded("n1")];
+    case.says(DEGRADED, "True", reason::STOCK_KERNEL_RUNS);
+}
+
+#[test]
+fn what_waits_for_the_stock_kernel_names_the_nodes() {
+    use crate::rollout::Before;
+    let waits = |before| {
+        Step::Wait(Wait::NodesGoingBack {
+            nodes: vec!["n1".into()],
+            before,
+        })
+    };
+    let mut case = case();
+    case.steps = vec![waits(Before::MachineConfig)];
+    case.says(PROGRESSING, "True", reason::NODES_GOING_BACK);
+    case.profile.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+    case.steps = vec![waits(Before::Deletion)];
+    case.says(PROGRESSING, "True", reason::NODES_GOING_BACK);
+    let (_, _, message) = case.condition(PROGRESSING);
+    assert!(message.contains("n1"), "{message}");
+    let mut stays = self::case();
+    stays.steps = vec![waits(Before::Nothing)];
+    stays.says(AVAILABLE, "True", reason::UPDATED);
+    let mut first = self::case();
+    first.steps = vec![Step::Wait(Wait::FirstReports {
+        nodes: vec!["n1".into()],
+        seconds: 3,
+    })];
+    first.says(PROGRESSING, "True", reason::WAITING_FOR_FIRST_REPORTS);
+}

@@ -337,3 +337,64 @@ fn what_the_cluster_can_not_do() {
         "is not used",
     );
 }
+
+fn runs(name: &str, image: &str) -> String {
+    format!(
+        "kind: Node\nmetadata: {{name: {name}, labels: {{node-role.kubernetes.io/worker: '', node-role.kubernetes.io/edge-rt: ''}}}}\n\
+         status: {{nodeInfo: {{osImage: {image}, architecture: amd64, bootID: '', containerRuntimeVersion: '', kernelVersion: '', \
+         kubeProxyVersion: '', kubeletVersion: '', machineID: '', operatingSystem: '', systemUUID: ''}}}}\n---\n"
+    )
+}
+
+#[test]
+fn the_daemon_switches_the_kernel_where_the_machine_config_operator_only_says_so() {
+    let spec = "kernel: {realtime: true}";
+    let by_operator = |nodes: &str| {
+        let validated = check(spec, &with(nodes));
+        validated
+            .profile
+            .map(|valid| valid.kernel.by_machine_config_operator)
+    };
+    for image in [
+        "Red Hat Enterprise Linux CoreOS 9.6.20250701-0",
+        "CentOS Stream CoreOS 9.0.20250101-0",
+        "simulated",
+    ] {
+        assert_eq!(by_operator(&runs("n1", image)), Some(true), "{image}");
+    }
+    for image in [
+        "Fedora CoreOS 42.20250410.3.1",
+        "Red Hat Enterprise Linux 8.10 (Ootpa)",
+        "CentOS Stream 9",
+        "Fedora Linux 42",
+    ] {
+        let nodes = runs("n1", image);
+        assert_eq!(by_operator(&nodes), Some(false), "{image}");
+        let field = "spec.kernel.provider";
+        warns(
+            spec,
+            &with(&nodes),
+            field,
+            "the node daemon switches the kernel",
+        );
+        let forced = "kernel: {realtime: true, provider: MachineConfigOperator}";
+        warns(forced, &with(&nodes), field, "leaves the stock kernel");
+        let daemon = "kernel: {realtime: true, provider: NodeDaemon}";
+        let validated = check(daemon, &with(&nodes));
+        let about = |problem: &Problem| problem.field == field;
+        assert!(!validated.problems.0.iter().any(about));
+    }
+    let mixed = [
+        runs("n1", "Fedora CoreOS 42.20250410.3.1"),
+        runs("n2", "Red Hat Enterprise Linux CoreOS 9.6"),
+    ]
+    .concat();
+    refuses(
+        spec,
+        &with(&mixed),
+        "spec.kernel.provider",
+        "the pool has both n2",
+    );
+    // Without the real-time kernel there is nothing to switch.
+    assert!(check("{}", &with(&mixed)).profile.is_some());
+}
