@@ -105,7 +105,7 @@ pub fn solve(base: &[Package], origin: &Origin, sources: &Sources, version: Vers
         .removed
         .iter()
         .chain(solution.replacements().map(|(_, old)| old))
-        .map(|one| one.nevra())
+        .map(Package::nevra)
         .collect();
     let mut kept: Vec<Package> = base.iter().filter(|one| !gone.contains(&one.nevra())).cloned().collect();
     kept.extend(solution.replacements().map(|(new, _)| new.clone()));

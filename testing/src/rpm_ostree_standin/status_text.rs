@@ -146,7 +146,9 @@ fn wrapped(words: &[&str], indent: usize) -> String {
         if text.is_empty() {
             text.push_str(word);
         } else if column + 1 + word.len() > 80 {
-            text.push_str(&format!("\n{:indent$}{word}", ""));
+            text.push('\n');
+            text.extend(std::iter::repeat_n(' ', indent));
+            text.push_str(word);
             column = indent;
         } else {
             text.push(' ');

@@ -82,7 +82,7 @@ const CODE_26: &str = "GDBus.Error:org.gtk.GDBus.UnmappedGError.Quark._g_2dio_2d
 /// A transaction that can't begin because of `message`: as the client prints it.
 pub fn refused(version: Version, command: &Command, message: &str) -> Output {
     let prefix = match command {
-        Command::Cleanup { .. } => format!("cleanup: Invoking cleanup: {CODE_26}"),
+        Command::Cleanup(_) => format!("cleanup: Invoking cleanup: {CODE_26}"),
         _ if version == Version::V2024_7 && command.method() == Some("UpdateDeployment") => {
             format!("Updating deployment: {CODE_26}")
         }
@@ -148,7 +148,7 @@ pub fn perform(state: &mut State, root: &Path, request: &Request) -> Done {
         Ok(End::Nothing) => (77, false),
         Ok(End::Reboot) => (-15, true),
         Err(message) => {
-            let prefix = if matches!(request.command, Command::Cleanup { .. }) { "cleanup: " } else { "" };
+            let prefix = if matches!(request.command, Command::Cleanup(_)) { "cleanup: " } else { "" };
             if !stderr.is_empty() {
                 stderr.push('\n');
             }
@@ -205,12 +205,7 @@ fn carry_out(state: &mut State, context: &mut Context) -> Result<End, String> {
         }
         Command::Kargs(changes, flags) => edit::kargs(state, context, changes, flags),
         Command::Initramfs(enable, arguments) => edit::initramfs(state, context, *enable, arguments),
-        Command::Cleanup {
-            pending,
-            rollback,
-            base,
-            metadata,
-        } => Ok(cleanup::cleanup(state, context, *pending, *rollback, *base, *metadata)),
+        Command::Cleanup(what) => Ok(cleanup::cleanup(state, context, what)),
         Command::Rollback(flags) => cleanup::rollback(state, context, flags),
         Command::Finalize {
             checksum,

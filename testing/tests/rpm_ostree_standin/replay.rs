@@ -131,7 +131,6 @@ impl Replay<'_> {
         }
         let what = entry.argv.as_deref().or(entry.event.as_deref()).unwrap_or_default();
         let text = format!("{}\n     {what}", text.replace('\n', "\n     "));
-        eprintln!("{}: {text}", entry.n);
         self.report.mismatches.entry(entry.n).or_insert(text);
     }
 
@@ -310,6 +309,7 @@ impl Replay<'_> {
         {
             self.report.others += 1;
             self.publish_images(recorded);
+            self.compare_other(entry, recorded);
             return;
         }
         self.report.interactions += 1;
@@ -352,6 +352,44 @@ impl Replay<'_> {
                 self.standin.publish_base(&image, catalog::base(generation)).unwrap();
             }
         }
+    }
+
+    /// Other programs show what the stand-in keeps in its state.
+    fn compare_other(&mut self, entry: &Entry, recorded: &[String]) {
+        let state = self.standin.state().unwrap();
+        let stdout = entry.stdout.clone().unwrap_or_default();
+        let words: Vec<&str> = recorded.iter().map(String::as_str).collect();
+        let (own, wanted) = match words.as_slice() {
+            ["systemctl", "is-failed", "ostree-boot-complete.service"] => {
+                let failed = state.boot.boot_complete_failure.is_some();
+                (if failed { "failed" } else { "inactive" }.to_owned(), stdout.trim().to_owned())
+            }
+            ["ls", .., "/boot/ostree"] => {
+                let kernels = stdout.lines().filter(|line| line.contains("rhcos-")).count();
+                (state.boot_directories.len().to_string(), kernels.to_string())
+            }
+            ["ls", "-la", "/run/ostree"] => {
+                let mark = self.standin.root().join("run/ostree/staged-deployment").exists();
+                (mark.to_string(), stdout.contains(" staged-deployment").to_string())
+            }
+            ["journalctl", "-b", "-1", ..] => {
+                let error = |lines: &[&str]| -> String {
+                    let found = lines.iter().find(|line| line.starts_with("error: "));
+                    found.copied().unwrap_or_default().to_owned()
+                };
+                let own: Vec<&str> = state.boot.finalize_journal.iter().map(String::as_str).collect();
+                (error(&own), error(&stdout.lines().collect::<Vec<_>>()))
+            }
+            _ => return,
+        };
+        self.report.compared += 1;
+        if own != wanted {
+            self.mismatch_other(entry, format!("{own:?}, recorded {wanted:?}"));
+        }
+    }
+
+    fn mismatch_other(&mut self, entry: &Entry, text: String) {
+        self.report.mismatches.insert(entry.n, text);
     }
 
     fn output(&mut self, entry: &Entry) -> Output {

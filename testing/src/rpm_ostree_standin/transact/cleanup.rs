@@ -1,7 +1,7 @@
 //! Commands that choose among the deployments that are there: cleanup, rollback, finalize-deployment.
 
 use crate::rpm_ostree_standin::boot;
-use crate::rpm_ostree_standin::command::Flags;
+use crate::rpm_ostree_standin::command::{Cleanup, Flags};
 use crate::rpm_ostree_standin::state::State;
 
 use super::deploy::{print_diff, prune};
@@ -9,14 +9,13 @@ use super::edit::QUEUED;
 use super::{Context, End, reboot_if};
 
 /// `cleanup`.
-pub fn cleanup(
-    state: &mut State,
-    context: &mut Context,
-    pending: bool,
-    rollback: bool,
-    base: bool,
-    metadata: bool,
-) -> End {
+pub fn cleanup(state: &mut State, context: &mut Context, what: &Cleanup) -> End {
+    let Cleanup {
+        pending,
+        rollback,
+        base,
+        metadata,
+    } = *what;
     if pending || rollback {
         let booted = state.booted().unwrap_or(0);
         let before = state.deployments.len();
