@@ -1,7 +1,8 @@
 //! A host of the model: the deployments of an ostree host by the list rules of libostree, small enough to be explored
 //! exhaustively. It plays a host; how faithful the rules are is the rpm-ostree stand-in's conformance test to say.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use realtime_core::kernel::ostree::{Deployment, Status};
 use realtime_core::kernel::record::CommandFailure;
@@ -29,21 +30,54 @@ pub struct Deployed {
     pub pinned: bool,
     pub serial: i64,
     /// Requested packages by name, as they were given.
-    pub packages: Vec<String>,
+    pub packages: Arc<Vec<String>>,
     /// Requested removals.
-    pub removals: Vec<String>,
+    pub removals: Arc<Vec<String>>,
 }
 
-/// The record, hashed by what it says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Kept(pub Record);
+/// Something that is compared and hashed by what it says, once.
+#[derive(Clone, Debug)]
+pub struct Hashed<T> {
+    hash: u64,
+    value: Arc<T>,
+}
 
-impl Eq for Kept {}
-
-impl Hash for Kept {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        serde_json::to_string(&self.0).unwrap().hash(state);
+impl<T> Hashed<T> {
+    pub fn new(value: T, words: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        words.hash(&mut hasher);
+        Self {
+            hash: hasher.finish(),
+            value: Arc::new(value),
+        }
     }
+}
+
+impl<T> PartialEq for Hashed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl<T> Eq for Hashed<T> {}
+
+impl<T> Hash for Hashed<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
+impl<T> std::ops::Deref for Hashed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+pub fn kept(record: Record) -> Hashed<Record> {
+    let words = serde_json::to_string(&record).unwrap();
+    Hashed::new(record, &words)
 }
 
 /// What goes wrong with the next command or boot.
@@ -68,7 +102,7 @@ pub enum Trouble {
 pub struct Host {
     pub deployments: Vec<Deployed>,
     pub boot: u8,
-    pub record: Kept,
+    pub record: Hashed<Record>,
     pub trouble: Trouble,
     pub finalize_failed: bool,
     /// How often it booted because the daemon said so.
@@ -84,8 +118,8 @@ impl Host {
         if realtime {
             first.realtime = true;
             first.argument = true;
-            first.packages = installed();
-            first.removals = BASE_PACKAGES.iter().map(ToString::to_string).collect();
+            first.packages = Arc::new(installed());
+            first.removals = Arc::new(BASE_PACKAGES.iter().map(ToString::to_string).collect());
         }
         let record = Record {
             arguments: if realtime {
@@ -99,7 +133,7 @@ impl Host {
         Self {
             deployments: vec![first],
             boot: 0,
-            record: Kept(record),
+            record: kept(record),
             trouble: Trouble::None,
             finalize_failed: false,
             reboots: 0,
@@ -234,10 +268,10 @@ impl Host {
                                     "error: Package/capability '{package}' is already requested"
                                 ));
                             }
-                            new.packages.push(package.to_owned());
+                            Arc::make_mut(&mut new.packages).push(package.to_owned());
                             install = false;
                         }
-                        package => new.removals.push(package.to_owned()),
+                        package => Arc::make_mut(&mut new.removals).push(package.to_owned()),
                     }
                 }
                 new.realtime = !inactive;
@@ -248,10 +282,10 @@ impl Host {
                     match *word {
                         "--uninstall" => uninstall = true,
                         package if uninstall => {
-                            new.packages.retain(|there| there != package);
+                            Arc::make_mut(&mut new.packages).retain(|there| there != package);
                             uninstall = false;
                         }
-                        package => new.removals.retain(|there| there != package),
+                        package => Arc::make_mut(&mut new.removals).retain(|there| there != package),
                     }
                 }
                 if !new.packages.is_empty() && new.removals.is_empty() {
@@ -392,13 +426,13 @@ fn deployment(deployed: &Deployed) -> Deployment {
             || json!({"ostree.linux": if deployed.realtime { REALTIME } else { STOCK }}),
         ),
         base_commit_meta: Some(json!({"ostree.linux": STOCK})),
-        requested_packages: deployed.packages.clone(),
+        requested_packages: deployed.packages.to_vec(),
         packages: if active {
-            deployed.packages.clone()
+            deployed.packages.to_vec()
         } else {
             Vec::new()
         },
-        requested_base_removals: deployed.removals.clone(),
+        requested_base_removals: deployed.removals.to_vec(),
         base_removals: if active {
             deployed.removals.iter().map(removal).collect()
         } else {

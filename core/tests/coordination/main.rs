@@ -148,7 +148,7 @@ fn at_rest(world: &World) -> Result<(), String> {
         match node.reported.phase {
             Some(Phase::Ready) if runs == world.wanted => {
                 // A pin that could not be taken off three times stays in the record, and is told.
-                let kept = node.host.record.0.pinned.is_some();
+                let kept = node.host.record.pinned.is_some();
                 if !kept && node.host.deployments.iter().any(|d| d.pinned) {
                     return of("a pin is forgotten");
                 }

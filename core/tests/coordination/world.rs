@@ -1,11 +1,17 @@
 //! The world of the model: two nodes with a daemon each, the operator, the Machine Config Operator, and an admin. Every
 //! decision of ours is made by the very functions of `core`; only what others do is played here.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use realtime_core::api::realtime_node::{NodePhase, NodeTurn};
-use realtime_core::kernel::{self, Cordon, Drain, Next, Observed, Step, Surroundings, Wanted};
+use realtime_core::kernel::{
+    self, Command, Cordon, Drain, Next, Observed, Record, Step, Surroundings, Wanted,
+};
 use realtime_core::turns::{self, Inputs, MachineConfigState, Word};
 
-use crate::host::{ARGUMENT, Deployed, Host, Trouble};
+use crate::host::{ARGUMENT, Deployed, Hashed, Host, Trouble, kept};
 
 pub const NODES: usize = 2;
 /// Long after anything that failed: every wait is over.
@@ -64,21 +70,16 @@ pub enum Phase {
 }
 
 /// What a daemon is about to do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Intended {
-    pub step: Step,
+    pub step: Hashed<Step>,
     /// The version of its RealtimeNode at which it decided.
     pub seen: u8,
 }
 
-impl Eq for Intended {}
-
-impl std::hash::Hash for Intended {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        format!("{:?}", self.step).hash(state);
-        self.seen.hash(state);
-    }
-}
+/// What daemons decided, by all that a decision depends on: two nodes meet each other's few thousand states millions
+/// of times.
+static DECIDED: Mutex<Option<HashMap<u64, (Phase, Option<Hashed<Step>>)>>> = Mutex::new(None);
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +117,7 @@ pub enum Plan {
 pub struct World {
     pub pools: bool,
     pub pool: Pool,
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Arc<Node>>,
     pub wanted: bool,
     pub operator: Vec<Plan>,
     pub faults: u8,
@@ -182,12 +183,16 @@ impl World {
         Self {
             pools,
             pool: Pool::default(),
-            nodes: vec![node; NODES],
+            nodes: vec![Arc::new(node); NODES],
             wanted,
             operator: Vec::new(),
             faults,
             broken: None,
         }
+    }
+
+    fn node(&mut self, index: usize) -> &mut Node {
+        Arc::make_mut(&mut self.nodes[index])
     }
 
     pub fn wanted(&self) -> Wanted {
@@ -307,12 +312,12 @@ impl World {
             Action::OperatorDies => next.operator.clear(),
             Action::DaemonLooks(index) => next.daemon_looks(*index),
             Action::DaemonActs(index) => next.daemon_acts(*index),
-            Action::DaemonDies(index) => next.nodes[*index].daemon = None,
-            Action::PowerCut(index) => next.nodes[*index].goes_down(false),
-            Action::MachineBoots(index) => next.nodes[*index].boots(),
-            Action::PodsEnd(index) => next.nodes[*index].pods = false,
-            Action::Troubled(index, trouble) => next.nodes[*index].host.trouble = *trouble,
-            Action::McoChooses(index) => next.nodes[*index].mco = Mco::Chosen,
+            Action::DaemonDies(index) => next.node(*index).daemon = None,
+            Action::PowerCut(index) => next.node(*index).goes_down(false),
+            Action::MachineBoots(index) => next.node(*index).boots(),
+            Action::PodsEnd(index) => next.node(*index).pods = false,
+            Action::Troubled(index, trouble) => next.node(*index).host.trouble = *trouble,
+            Action::McoChooses(index) => next.node(*index).mco = Mco::Chosen,
             Action::McoGoesOn(index) => next.mco_goes_on(*index),
             Action::AdminPauses => {
                 next.pool.paused = true;
@@ -324,16 +329,16 @@ impl World {
                 next.pool.by_admin = false;
                 next.pool.version += 1;
             }
-            Action::AdminCordons(index) => next.nodes[*index].admin_cordon = true,
-            Action::AdminUncordons(index) => next.nodes[*index].admin_cordon = false,
+            Action::AdminCordons(index) => next.node(*index).admin_cordon = true,
+            Action::AdminUncordons(index) => next.node(*index).admin_cordon = false,
             Action::NewConfiguration => {
                 next.pool.target = 1;
                 next.pool.version += 1;
             }
             Action::WantedChanges => {
                 next.wanted = !next.wanted;
-                for node in &mut next.nodes {
-                    node.reported.version += 1;
+                for index in 0..NODES {
+                    next.node(index).reported.version += 1;
                 }
             }
         }
@@ -354,9 +359,9 @@ impl World {
             let by_operator = self.operator.iter().any(|plan| {
                 matches!(plan, Plan::Grant { node, .. } | Plan::TakeBack { node, .. } if *node == index)
             });
-            let node = &mut self.nodes[index];
-            if !by_operator && node.daemon.is_none() {
-                node.reported.version = 0;
+            let node = &self.nodes[index];
+            if !by_operator && node.daemon.is_none() && node.reported.version != 0 {
+                self.node(index).reported.version = 0;
             }
         }
     }
@@ -494,16 +499,18 @@ impl World {
                     .collect();
                 let same = there == out && self.nodes[node].reported.version == seen;
                 if same {
-                    self.nodes[node].reported.label = true;
-                    self.nodes[node].reported.version += 1;
+                    let node = self.node(node);
+                    node.reported.label = true;
+                    node.reported.version += 1;
                 }
                 same
             }
             Plan::TakeBack { node, seen } => {
                 let same = self.nodes[node].reported.version == seen;
                 if same {
-                    self.nodes[node].reported.label = false;
-                    self.nodes[node].reported.version += 1;
+                    let node = self.node(node);
+                    node.reported.label = false;
+                    node.reported.version += 1;
                 }
                 same
             }
@@ -520,7 +527,7 @@ impl World {
         Observed {
             boot: node.host.observed_boot(),
             system: node.host.system(),
-            record: node.host.record.0.clone(),
+            record: Record::clone(&node.host.record),
             offered: Some(Host::offered()),
             node: Surroundings {
                 cluster: true,
@@ -547,35 +554,73 @@ impl World {
         kernel::next(&self.wanted(), &self.observed(index))
     }
 
-    fn daemon_looks(&mut self, index: usize) {
+    /// What the daemon decides, remembered.
+    fn decided(&self, index: usize) -> (Phase, Option<Hashed<Step>>) {
+        let mut hasher = DefaultHasher::new();
+        let node = &self.nodes[index];
+        let Node {
+            host,
+            reported,
+            admin_cordon,
+            our_cordon,
+            mco_cordon,
+            mco,
+            pods,
+            config: _,
+            up: _,
+            orderly: _,
+            daemon: _,
+        } = &**node;
+        (self.wanted, self.pools, host, reported.label, reported.turn).hash(&mut hasher);
+        (admin_cordon, our_cordon, mco_cordon, mco, pods).hash(&mut hasher);
+        let key = hasher.finish();
+        let known = |memory: &Option<HashMap<_, _>>| memory.as_ref()?.get(&key).cloned();
+        if let Some(known) = known(&DECIDED.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return known;
+        }
         let next = self.next(index);
         let phase = match next.phase {
             NodePhase::Ready => Phase::Ready,
             NodePhase::Degraded => Phase::Degraded,
             _ => Phase::Other,
         };
-        let node = &mut self.nodes[index];
-        let seen = node.reported.version;
+        let step = (!matches!(next.step, Step::Rest | Step::Wait { .. })).then(|| {
+            let words = format!("{:?}", next.step);
+            Hashed::new(next.step, &words)
+        });
+        DECIDED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default()
+            .insert(key, (phase, step.clone()));
+        (phase, step)
+    }
+
+    fn daemon_looks(&mut self, index: usize) {
+        let (phase, step) = self.decided(index);
+        let node = self.node(index);
         if node.reported.phase != Some(phase) {
             node.reported.phase = Some(phase);
             node.reported.version += 1;
         }
-        if !matches!(next.step, Step::Rest | Step::Wait { .. }) {
-            node.daemon = Some(Intended {
-                step: next.step,
-                // Its own write above is its own: what it holds is the version after it.
-                seen: seen.max(node.reported.version),
-            });
-        }
+        // Its own write above is its own: what it holds is the version after it.
+        let seen = node.reported.version;
+        node.daemon = step.map(|step| Intended { step, seen });
     }
 
     fn daemon_acts(&mut self, index: usize) {
-        let node = &mut self.nodes[index];
+        let node = self.node(index);
         let Some(Intended { step, seen }) = node.daemon.take() else {
             return;
         };
+        let step = Step::clone(&step);
         let taken = node.reported.turn == Some(NodeTurn_::Taken);
-        let disturbs = matches!(step, Step::Run(_) | Step::Cordon | Step::Drain | Step::Reboot);
+        // Taking a pin off changes nothing that anybody else drives.
+        let disturbs = match &step {
+            Step::Run(Command::Pin { unpin, .. }) => !unpin,
+            Step::Run(_) | Step::Cordon | Step::Drain | Step::Reboot => true,
+            _ => false,
+        };
         if disturbs && !taken {
             self.broken = Some("a node was disturbed without its turn");
             return;
@@ -596,10 +641,12 @@ impl World {
                 node.reported.turn = None;
                 node.reported.version += 1;
             }
-            Step::Save(record) => node.host.record.0 = *record,
+            Step::Save(record) => node.host.record = kept(*record),
             Step::Run(command) => {
                 let failure = node.host.run(&command);
-                node.host.record.0.note(&command, failure, 0);
+                let mut record = Record::clone(&node.host.record);
+                record.note(&command, failure, 0);
+                node.host.record = kept(record);
             }
             Step::Cordon => {
                 if !Self::cordoned(node) {
@@ -626,7 +673,7 @@ impl World {
 
     fn mco_goes_on(&mut self, index: usize) {
         let target = self.pool.target;
-        let node = &mut self.nodes[index];
+        let node = self.node(index);
         match node.mco {
             Mco::Done => {}
             Mco::Chosen => {
