@@ -4,9 +4,17 @@
 //!
 //! This test binary is itself what runs in the machine: there, with [`INSIDE`] set, a test does its part of `vm/inside.rs`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "a test ends at what it doesn't expect, and its expectations are a table"
+)]
+
 #[path = "vm/inside.rs"]
 mod inside;
 
+use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::RealtimeNodeSpec;
 use realtime_core::cluster::{Dialect, Served};
 use realtime_core::input;
@@ -19,6 +27,8 @@ use serde_json::{Value, json};
 const INSIDE: &str = "REALTIME_TEST_INSIDE_VM";
 /// The spec of the machine's RealtimeNode.
 const SPEC: &str = "/vm/spec.json";
+/// Where the daemon keeps what the cluster said last.
+const SEEN: &str = "/var/lib/realtime-node-daemon/seen.json";
 
 const PROFILE: &str = r#"
 apiVersion: realtime.openshift.io/v1alpha1
@@ -71,6 +81,8 @@ fn in_the_machine(
     arguments: Vec<String>,
     spec: &RealtimeNodeSpec,
 ) -> Option<Vec<Value>> {
+    let seen = RealtimeNode::new("vm", spec.clone());
+    let seen = json!(seen);
     let program = Program {
         arguments: ["--exact", test, "--nocapture", "--test-threads=1"]
             .map(str::to_owned)
@@ -78,18 +90,23 @@ fn in_the_machine(
         environment: vec![(INSIDE.to_owned(), "1".to_owned())],
         files: vec![
             (SPEC.to_owned(), json!(spec).to_string().into_bytes(), 0o644),
+            (SEEN.to_owned(), seen.to_string().into_bytes(), 0o600),
             (
                 "/etc/os-release".to_owned(),
                 b"ID=\"test\"\nVERSION_ID=7.5\n".to_vec(),
                 0o644,
             ),
         ],
+        programs: vec![(
+            env!("CARGO_BIN_EXE_realtime-node-daemon").into(),
+            inside::DAEMON.to_owned(),
+        )],
         ..Program::new(std::env::current_exe().unwrap())
     };
     let machine = Machine {
         kernel_arguments: arguments,
         // Alone it takes 20 s.
-        limit: std::time::Duration::from_secs(300),
+        limit: std::time::Duration::from_mins(5),
         ..Machine::default()
     };
     let outcome = match run(&machine, &program) {
@@ -200,6 +217,13 @@ fn each_thing_put_wrong_is_found_and_nothing_else() {
     }
 
     assert_eq!(drift(step(&lines, "as wanted")), Vec::<String>::new());
+    // The real daemon says the same.
+    let daemon = step(&lines, "daemon");
+    assert_eq!(
+        (&daemon["exit"], &daemon["drift"]),
+        (&json!(0), &json!([])),
+        "{daemon}"
+    );
     let pinned = "echo 0-1 > /proc/irq/4/smp_affinity_list";
     let expected: &[(&str, &[&str])] = &[
         (
@@ -323,4 +347,8 @@ fn arguments_that_the_command_line_lacks_are_named() {
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(expected), "{found}");
     }
+    // The real daemon says the same.
+    let daemon = step(&lines, "daemon");
+    assert_eq!(daemon["exit"], json!(2));
+    assert_eq!(drift(daemon), found);
 }

@@ -50,7 +50,7 @@ impl Default for Machine {
             memory_mib: 1024,
             processor: "SandyBridge".to_owned(),
             kernel_arguments: Vec::new(),
-            limit: Duration::from_secs(120),
+            limit: Duration::from_mins(2),
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::host::Host;
 
 /// For what nothing tells of. Each look costs some milliseconds of a reserved CPU.
-pub const INTERVAL: Duration = Duration::from_secs(300);
+pub const INTERVAL: Duration = Duration::from_mins(5);
 /// Changes come in bursts: a TuneD profile writes dozens of files, irqbalance moves many interrupts.
 const SETTLE: Duration = Duration::from_millis(500);
 /// Between two looks because of events, so that a program that writes all the time doesn't keep the daemon busy.

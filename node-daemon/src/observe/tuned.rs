@@ -8,7 +8,7 @@ use crate::host::{Host, HostError};
 
 const LOG: &str = "/var/log/tuned/tuned.log";
 /// A verification reads some hundred files; one that waits for a TuneD that hangs is ended.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs `tuned-adm verify`. `None` where the host has no TuneD (on OpenShift it is in a container).
 pub async fn verify(host: &Host) -> Result<Option<Verification>, HostError> {

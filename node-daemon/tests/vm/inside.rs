@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 /// An interrupt moves when it comes the next time, a CPU when its threads have left it: so long a change may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where the daemon's executable is.
+pub const DAEMON: &str = "/vm/daemon";
+
 struct Machine {
     host: Host,
     spec: RealtimeNodeSpec,
@@ -146,12 +149,26 @@ impl Machine {
         let host = Host::new("/", None);
         let machine = Self { host, spec };
         let known = observe::facts(&machine.host);
-        print(json!({
+        print(&json!({
             "step": "facts", "host": known.facts.host, "topology": known.facts.topology, "kernel": known.facts.kernel,
             "virtualMachine": known.facts.virtual_machine, "cost": cost(known.cost),
         }));
         machine.say("as wanted", |_| true);
+        Self::ask_daemon();
         machine
+    }
+
+    /// The daemon itself, as a person on the host would ask it.
+    fn ask_daemon() {
+        let output = Command::new(DAEMON)
+            .args(["audit", "--json"])
+            .output()
+            .unwrap();
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        let mut line: Value = serde_json::from_slice(&output.stdout).unwrap();
+        line["step"] = json!("daemon");
+        line["exit"] = json!(output.status.code());
+        print(&line);
     }
 
     fn audit(&self) -> Audited {
@@ -177,7 +194,7 @@ impl Machine {
             .iter()
             .map(|note| json!({"area": note.area, "text": note.text}))
             .collect();
-        print(json!({
+        print(&json!({
             "step": step, "drift": audited.audit.drift, "notes": notes, "cost": cost(audited.cost),
         }));
     }
@@ -245,7 +262,7 @@ impl Machine {
         ] {
             shell(change);
             let trigger = runtime.block_on(triggers.next());
-            print(json!({"step": step, "trigger": trigger.to_string()}));
+            print(&json!({"step": step, "trigger": trigger.to_string()}));
         }
     }
 }
@@ -263,6 +280,6 @@ fn cost(cost: Cost) -> Value {
     json!({"files": cost.files, "unreadable": cost.unreadable, "microseconds": cost.took.as_micros()})
 }
 
-fn print(line: Value) {
+fn print(line: &Value) {
     println!("{line}");
 }

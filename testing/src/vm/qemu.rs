@@ -1,5 +1,6 @@
 //! Boots the machine and reads what comes back. The console is the first serial line, the program's output the second.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -175,7 +176,8 @@ fn archive(program: &Program) -> Result<Vec<u8>, Error> {
 fn script(program: &Program) -> String {
     let mut script = "#!/bin/busybox sh\n".to_owned();
     for (key, value) in &program.environment {
-        script.push_str(&format!("export {key}={}\n", quoted(value)));
+        // Writing to a String can't fail.
+        let _ = writeln!(script, "export {key}={}", quoted(value));
     }
     script.push_str("exec /vm/program");
     for argument in &program.arguments {
