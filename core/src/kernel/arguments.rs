@@ -21,7 +21,8 @@ pub fn split(line: &str) -> Vec<String> {
             '"' => quoted = !quoted,
             c if c.is_whitespace() && !quoted => {
                 if word == "--" {
-                    return words;
+                    word.clear();
+                    break;
                 }
                 if !word.is_empty() {
                     words.push(std::mem::take(&mut word));
@@ -241,3 +242,6 @@ pub(super) fn settle(record: &mut Record, line: &str) {
         .replaced_arguments
         .retain(|argument| !present.iter().any(|other| is(other, argument)));
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ pub(super) struct Base {
     pub stock: Vec<String>,
     /// The stock kernel's own package.
     pub kernel: Option<Nevra>,
+    /// Its commit: of another one nothing of this is known.
+    pub commit: String,
 }
 
 impl Base {
@@ -41,7 +43,11 @@ impl Base {
             .iter()
             .find_map(|name| here.iter().find(|package| package.name == *name))
             .cloned();
-        Self { stock, kernel }
+        Self {
+            stock,
+            kernel,
+            commit: booted.base().to_owned(),
+        }
     }
 }
 
@@ -72,7 +78,9 @@ pub(super) fn realtime(
         .filter(|name| packages::is_stock(name))
         .collect();
     // An image that brings the real-time kernel itself, as one that is built in the cluster.
-    let by_image = base.stock.is_empty()
+    let known = deployment.base() == base.commit;
+    let by_image = known
+        && base.stock.is_empty()
         && asked.is_empty()
         && !requests
             .iter()
@@ -84,10 +92,13 @@ pub(super) fn realtime(
             Kernel::Differs("no stock kernel package is known".to_owned())
         };
     }
+    // What the base does not have at all can't be removed, and that harms nothing.
+    let matters = |name: &str| !known || base.stock.iter().any(|other| other == name);
     let inactive: Vec<&str> = asked
         .iter()
-        .filter(|name| !removed.contains(**name) && (fresh || removed.is_empty()))
         .map(|name| name.as_str())
+        .filter(|name| !removed.iter().any(|other| other == name))
+        .filter(|name| removed.is_empty() || (fresh && matters(name)))
         .collect();
     if !inactive.is_empty() {
         return Kernel::Inactive(format!(
@@ -95,8 +106,12 @@ pub(super) fn realtime(
             inactive.join(", ")
         ));
     }
-    if let Some(name) = base.stock.iter().find(|name| !removed.contains(name)) {
+    let left = base.stock.iter().find(|name| !removed.contains(name));
+    if let Some(name) = left.filter(|_| known) {
         return Kernel::Differs(format!("{name} of the base is still there"));
+    }
+    if removed.is_empty() {
+        return Kernel::Differs("no package of its base gave way".to_owned());
     }
     let release = deployment
         .kernel_release()

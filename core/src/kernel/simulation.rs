@@ -261,7 +261,12 @@ impl<H: Host> World<H> {
             }
             Some(Crash::ForeignCleanup) => self.host.foreign_cleanup(),
             Some(Crash::ForeignArguments) => self.host.foreign_arguments(),
-            Some(Crash::Turned) => self.wanted.realtime = !self.wanted.realtime,
+            Some(Crash::Turned) => {
+                self.wanted = tests::wanted(!self.wanted.realtime);
+                if !self.wanted.realtime {
+                    self.wanted.arguments.clear();
+                }
+            }
             Some(Crash::OtherArguments) => self.wanted.arguments.push("skew_tick=1".into()),
             Some(Crash::AdminCordon) if self.node.cordon == Cordon::No => {
                 self.node.cordon = Cordon::Others;

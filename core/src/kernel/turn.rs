@@ -3,7 +3,7 @@
 
 use super::record::Record;
 use super::tell::{fail, next};
-use super::{Cordon, DRAIN_LIMIT, Drain, Next, Observed, Step};
+use super::{Command, Cordon, DRAIN_LIMIT, Drain, Next, Observed, Step};
 use crate::api::realtime_node::{NodePhase, NodeTurn};
 use crate::conditions::reason;
 
@@ -52,6 +52,22 @@ pub(super) fn gate(observed: &Observed, what: &str) -> Option<Next> {
             ),
         ),
     }
+}
+
+/// The last look at a decision: what changes the host waits for the node's turn, whoever decided it. Taking a pin off
+/// touches nothing that anybody else drives.
+pub(super) fn guarded(observed: &Observed, next: Next) -> Next {
+    let changes = match &next.step {
+        Step::Run(Command::Pin { unpin, .. }) => !unpin,
+        Step::Run(_) | Step::Cordon | Step::Drain | Step::Reboot => true,
+        _ => false,
+    };
+    if !changes {
+        return next;
+    }
+    let told = next.conditions.first();
+    let what = told.map_or("", |condition| condition.message.as_str());
+    gate(observed, what.trim_end_matches('.')).unwrap_or(next)
 }
 
 /// When nothing disturbs any more: the cordon and the turn that are still ours. The conditions are the caller's.

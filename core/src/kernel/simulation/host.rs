@@ -54,6 +54,25 @@ pub(in super::super) enum Fault {
     PinFails,
 }
 
+/// All of them.
+pub(in super::super) const FAULTS: [Fault; 15] = [
+    Fault::Fails,
+    Fault::Busy,
+    Fault::FailsButStages,
+    Fault::DoesNothing,
+    Fault::Inactive,
+    Fault::Part,
+    Fault::Damaged,
+    Fault::Stale,
+    Fault::NoSpace,
+    Fault::Depsolve,
+    Fault::FinalizeFails,
+    Fault::FallsBack,
+    Fault::NotRealtime,
+    Fault::LosesArgument,
+    Fault::PinFails,
+];
+
 #[derive(Clone)]
 pub(in super::super) struct OstreeHost {
     pub list: Vec<(Deployment, String)>,

@@ -221,7 +221,7 @@ fn whatever_happens_after_any_step_ends_well() {
     println!("{flows} flows with something happening after a step");
 }
 
-fn with(fault: Fault) -> World<OstreeHost> {
+pub(super) fn with(fault: Fault) -> World<OstreeHost> {
     let mut world = World::new(OstreeHost::stock(), wanted(true));
     world.host.not_offered.clear();
     match fault {
@@ -506,7 +506,7 @@ fn reboot_fault() -> impl Strategy<Value = Fault> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Faults, crashes and changes of mind together: always at rest, sound, with few reboots.
     #[test]
