@@ -382,11 +382,20 @@ fn joined(from: &Uri, location: &str) -> String {
         // Another scheme: refused when it is parsed.
         return location.to_owned();
     }
-    let folder = from
-        .path()
-        .rsplit_once('/')
-        .map_or("", |(folder, _)| folder);
-    format!("{scheme}://{authority}{folder}/{location}")
+    let mut folder: Vec<&str> = from.path().split('/').collect();
+    folder.pop();
+    let mut rest = location;
+    loop {
+        if let Some(next) = rest.strip_prefix("../") {
+            // Not above the first, which is empty.
+            folder.truncate(folder.len().saturating_sub(1).max(1));
+            rest = next;
+        } else if let Some(next) = rest.strip_prefix("./") {
+            rest = next;
+        } else {
+            return format!("{scheme}://{authority}{}/{rest}", folder.join("/"));
+        }
+    }
 }
 
 /// The first byte of `Content-Range: bytes 5-9/10`.
@@ -436,6 +445,9 @@ mod tests {
             ("//b/c", "http://b/c"),
             ("/c", "http://a:1/c"),
             ("c.rpm", "http://a:1/x/c.rpm"),
+            ("./c.rpm", "http://a:1/x/c.rpm"),
+            ("../c.rpm", "http://a:1/c.rpm"),
+            ("../../../w/c.rpm", "http://a:1/w/c.rpm"),
             ("ftp://b/c", "ftp://b/c"),
         ] {
             assert_eq!(joined(&from, location), wanted);

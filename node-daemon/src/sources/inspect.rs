@@ -1,5 +1,6 @@
 //! What an RPM file is, by the host's own rpm. Must not install, and must not trust a file's name.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use realtime_core::api::realtime_profile::PackagesSpec;
@@ -10,6 +11,8 @@ use crate::host::{Host, HostError};
 
 /// rpm reads a header in milliseconds; the digest of a whole file takes a second.
 const LIMIT: Duration = Duration::from_secs(120);
+/// What every RPM file begins with. rpm takes a file that doesn't for a list of other files.
+const MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 /// A source package says so by a tag of its own: its architecture is that of the machine it was built on.
 const FORMAT: &str = "%{SOURCEPACKAGE} %{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}\\n";
 
@@ -20,6 +23,10 @@ pub async fn package(host: &Host, path: &str, whole: bool) -> Result<Nevra, Sour
         file: path.to_owned(),
         why,
     };
+    let mut magic = [0; 4];
+    if host.open(path)?.read_exact(&mut magic).is_err() || magic != MAGIC {
+        return Err(damaged("it does not begin as one".to_owned()));
+    }
     let asked = |result: Result<String, HostError>| match result {
         Ok(stdout) => Ok(stdout),
         Err(HostError::Failed { stderr, .. }) => Err(damaged(stderr)),
