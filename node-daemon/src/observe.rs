@@ -13,7 +13,8 @@
 //!
 //! # What it costs
 //!
-//! A file is three system calls. Frequencies (`scaling_cur_freq`), `/proc/interrupts` and the like are never read: some
+//! A file is eight system calls (the host's door resolves each path anew), some 40 µs together: 80 files on a small node,
+//! 8,000 on one with 256 CPUs and 1,500 interrupts. Nothing of it is kept but what the next look needs. Frequencies (`scaling_cur_freq`), `/proc/interrupts` and the like are never read: some
 //! interrupt the CPU they ask about, and none is needed. `/proc/cpuinfo` belongs to the facts, which are read once.
 
 pub mod triggers;
@@ -37,6 +38,9 @@ pub use tuned::verify;
 /// The wake-up limit of all CPUs. Four bytes, a number of microseconds in the machine's order.
 const CPU_DMA_LATENCY: &str = "/dev/cpu_dma_latency";
 
+/// Where everything is mounted, as the host's first process sees it.
+const MOUNTS: &str = "/proc/1/mountinfo";
+
 /// What a pass took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
@@ -48,12 +52,12 @@ pub struct Cost {
     pub took: Duration,
 }
 
-/// The facts, with the files they come from.
+/// The facts, and what an audit needs of the files they come from.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// The facts.
     pub facts: HostFacts,
-    /// The files: an audit finds the cgroup hierarchies with them.
+    /// The mounts of cgroup hierarchies: an audit finds the cpusets with them.
     pub files: Files,
     /// What it took.
     pub cost: Cost,
@@ -84,9 +88,18 @@ pub fn facts(host: &Host) -> Known {
     let (files, cost) = read(host, host_facts::PATTERNS.iter().copied());
     Known {
         facts: host_facts::host_facts(&files, std::env::consts::ARCH),
-        files,
+        files: cgroup_mounts(&files),
         cost,
     }
+}
+
+/// The rest would stay in memory for nothing: `/proc/cpuinfo` alone is 1.5 KB a CPU.
+fn cgroup_mounts(files: &Files) -> Files {
+    let mounts = files.text(MOUNTS).map(|text| {
+        let lines = text.lines().filter(|line| line.contains(" - cgroup"));
+        (MOUNTS, lines.collect::<Vec<_>>().join("\n"))
+    });
+    mounts.into_iter().collect()
 }
 
 /// Compares a host with its spec. Blocks for milliseconds.

@@ -1,7 +1,7 @@
 //! When to look again: inotify, the kernel's messages about CPUs, and a slow interval for what has neither. Looks at
 //! nothing itself. What can't be watched here is left to the interval, and said once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -59,7 +59,7 @@ pub struct Triggers {
     /// Folders by the number of their watch.
     folders: BTreeMap<i32, String>,
     /// The files that matter in them.
-    files: Files,
+    files: BTreeSet<String>,
     interval: Duration,
     gap: Duration,
     last: Instant,
@@ -75,7 +75,7 @@ impl Triggers {
             writes: registered("inotify", writes),
             messages: registered("netlink", kernel_messages()),
             folders: BTreeMap::new(),
-            files: Files::new(),
+            files: BTreeSet::new(),
             interval,
             gap: GAP,
             last: Instant::now(),
@@ -116,7 +116,14 @@ impl Triggers {
                 }
             }
         }
-        self.files = files.clone();
+        self.files = files
+            .iter()
+            .filter(|(path, _)| {
+                path.rsplit_once('/')
+                    .is_some_and(|(folder, _)| is_written(folder))
+            })
+            .map(|(path, _)| path.to_owned())
+            .collect();
     }
 
     /// The next reason to look again. Nothing is lost when the future is dropped and asked for again.
@@ -208,7 +215,7 @@ fn is_written(folder: &str) -> bool {
 async fn written(
     inotify: Option<&AsyncFd<OwnedFd>>,
     folders: &BTreeMap<i32, String>,
-    files: &Files,
+    files: &BTreeSet<String>,
 ) -> std::io::Result<Option<String>> {
     let Some(inotify) = inotify else {
         return std::future::pending().await;
@@ -242,14 +249,14 @@ async fn written(
     }
 }
 
-fn matters(folder: &str, name: &str, files: &Files) -> bool {
+fn matters(folder: &str, name: &str, files: &BTreeSet<String>) -> bool {
     // `smp_affinity` and `smp_affinity_list` are one value.
     let name = if name == "smp_affinity" {
         "smp_affinity_list"
     } else {
         name
     };
-    (folder == TUNED && name == "active_profile") || files.has(&format!("{folder}/{name}"))
+    (folder == TUNED && name == "active_profile") || files.contains(&format!("{folder}/{name}"))
 }
 
 /// Whether one of the waiting messages is about a CPU; all are taken. Never ready without a socket.

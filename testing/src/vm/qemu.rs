@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Boots, runs the program, and waits for the end. Blocks: call it from `spawn_blocking` in async code.
 pub fn run(machine: &Machine, program: &Program) -> Result<Outcome, Error> {
     let kernel = kernel()?;
+    has_qemu()?;
     let folder = tempfile::tempdir().map_err(Error::io("making a folder in", "/tmp"))?;
     let (initramfs, console, output, said) = (
         folder.path().join("initramfs"),
@@ -35,7 +36,9 @@ pub fn run(machine: &Machine, program: &Program) -> Result<Outcome, Error> {
     fs::write(&initramfs, archive(program)?).map_err(Error::io("writing", &initramfs))?;
     let stderr = fs::File::create(&said).map_err(Error::io("creating", &said))?;
     let started = Instant::now();
-    let child = Command::new(QEMU)
+    // Ended by the kernel when this thread ends, even by SIGKILL; the same process from its start to its end.
+    let child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--", QEMU])
         .args(arguments(machine))
         .arg("-kernel")
         .arg(&kernel.image)
@@ -50,9 +53,7 @@ pub fn run(machine: &Machine, program: &Program) -> Result<Outcome, Error> {
         .stderr(stderr)
         .spawn()
         .map_err(|error| {
-            Error::Unavailable(format!(
-                "starting {QEMU} (Debian's qemu-system-x86): {error}"
-            ))
+            Error::Unavailable(format!("starting setpriv (Debian's util-linux): {error}"))
         })?;
     let ended = Running(child).wait(machine.limit);
     let (exit_code, lines) = lines(&text(&output));
@@ -74,6 +75,18 @@ pub fn run(machine: &Machine, program: &Program) -> Result<Outcome, Error> {
             took: started.elapsed(),
         }),
     }
+}
+
+fn has_qemu() -> Result<(), Error> {
+    let asked = Command::new(QEMU)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    asked.map(drop).map_err(|error| {
+        Error::Unavailable(format!(
+            "starting {QEMU} (Debian's qemu-system-x86): {error}"
+        ))
+    })
 }
 
 /// qemu, ended when this goes out of scope, whatever happens.
