@@ -170,6 +170,13 @@ impl<'a> Ostree<'a> {
             && self.arguments().is_empty()
     }
 
+    /// Whether somebody else's deployment may be booted in the place of ours. Of an operating system update that is not
+    /// sure even when it has all that is wanted: newer versions of rpm-ostree do not say in their status that it is locked
+    /// (seen with v2024.7), and a locked one is lost at the shutdown.
+    fn adoptable(&self) -> bool {
+        self.front.base() == self.booted.base() && self.front_is_complete()
+    }
+
     /// What is not as wanted in what runs: reason and words.
     pub fn fault(&self) -> Option<(&'static str, String)> {
         let boot = &self.observed.boot;
@@ -423,7 +430,7 @@ impl<'a> Ostree<'a> {
             }
         }
         // 3. Who is in the way.
-        if !self.nothing_pending() && !ours && !self.front_is_complete() {
+        if !self.nothing_pending() && !ours && !self.adoptable() {
             let wait = Step::Wait {
                 seconds: LOOK_AGAIN,
             };

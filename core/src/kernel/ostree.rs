@@ -31,7 +31,9 @@ pub fn parse(text: &str) -> Result<Status, StatusError> {
     if text.len() > TEXT_LIMIT {
         return Err(StatusError::TooLong(text.len()));
     }
-    let status: Status = serde_json::from_str(text)?;
+    // By way of a value: a list would otherwise be taken for the fields in their order.
+    let object: serde_json::Map<String, Value> = serde_json::from_str(text)?;
+    let status = Status::deserialize(Value::Object(object))?;
     if status.deployments.len() > DEPLOYMENT_LIMIT {
         return Err(StatusError::TooMany(status.deployments.len()));
     }
@@ -42,7 +44,6 @@ pub fn parse(text: &str) -> Result<Status, StatusError> {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Status {
     /// In the order of the boot loader: the first boots next.
-    #[serde(default)]
     pub deployments: Vec<Deployment>,
     /// `null`, or method, bus name and object path of what is running.
     #[serde(default)]
