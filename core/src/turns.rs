@@ -199,31 +199,38 @@ struct Look<'a> {
     /// Sorted by name.
     nodes: &'a [&'a Node],
     canaries: BTreeSet<&'a str>,
-    /// How many are out of service.
-    down: usize,
+    /// Who is out of service, and why. A pool may have thousands of nodes: looked at once and not for each that waits.
+    down: Vec<(&'a str, &'static str)>,
+    /// Why nobody gets a turn, whatever the node.
+    others: Option<String>,
+    /// Why nobody but a canary gets one.
+    canary: Option<String>,
 }
 
 impl<'a> Look<'a> {
     fn of(inputs: &'a Inputs<'a>, nodes: &'a [&'a Node]) -> Self {
+        let canaries: BTreeSet<&str> = nodes
+            .iter()
+            .filter(|node| !node.going_back)
+            .take(inputs.canaries)
+            .map(|node| node.name.as_str())
+            .collect();
         Self {
             inputs,
             nodes,
-            canaries: nodes
-                .iter()
-                .filter(|node| !node.going_back)
-                .take(inputs.canaries)
-                .map(|node| node.name.as_str())
-                .collect(),
             down: nodes
                 .iter()
-                .filter(|node| node.out_of_service().is_some())
-                .count(),
+                .filter_map(|node| Some((node.name.as_str(), node.out_of_service()?)))
+                .collect(),
+            others: refusal_by_others(nodes),
+            canary: refusal_by_canary(nodes, &canaries, inputs.latency_gate),
+            canaries,
         }
     }
 
     /// Labels that are no longer needed, and turns that were not begun and wouldn't be given any more.
     fn take_back(&self, decision: &mut Decision) {
-        let mut excess = self.down.saturating_sub(self.inputs.max_unavailable);
+        let mut excess = self.down.len().saturating_sub(self.inputs.max_unavailable);
         for node in self.nodes.iter().rev().filter(|node| node.granted) {
             let back = match node.turn {
                 None => true,
@@ -246,7 +253,7 @@ impl<'a> Look<'a> {
 
     /// Turns for those who asked, as many as may be out of service.
     fn give(&self, decision: &mut Decision) {
-        let mut down = self.down;
+        let mut down = self.down.len();
         for node in self.nodes {
             if node.turn != Some(NodeTurn::Wanted) || node.granted {
                 continue;
@@ -295,65 +302,26 @@ impl<'a> Look<'a> {
         if !node.ready {
             return Some("the node to be Ready".to_owned());
         }
-        self.refusal_by_others(node)
-    }
-
-    fn refusal_by_others(&self, node: &Node) -> Option<String> {
-        let failed = self.nodes.iter().find_map(|other| match &other.word {
-            Word::Degraded(words) => Some((&other.name, words)),
-            Word::Other | Word::Ready => None,
-        });
-        if let Some((name, words)) = failed {
-            return Some(format!(
-                "node {name}, which failed, to be seen to: {}",
-                words.trim_end_matches('.')
-            ));
+        if self.others.is_some() {
+            return self.others.clone();
         }
-        let with = |state: MachineConfigState| {
-            let mut nodes = self.nodes.iter();
-            nodes.find(|other| other.machine_config == state)
-        };
-        if let Some(other) = with(MachineConfigState::Degraded) {
-            return Some(format!(
-                "node {}, which failed on its configuration, to be seen to",
-                other.name
-            ));
-        }
-        if let Some(other) = with(MachineConfigState::Busy) {
-            return Some(format!(
-                "the Machine Config Operator to be done with node {}",
-                other.name
-            ));
-        }
-        if node.going_back || self.canaries.contains(node.name.as_str()) {
-            return None;
-        }
-        let gate = self.inputs.latency_gate;
-        let canary = self
-            .nodes
-            .iter()
-            .find(|other| self.canaries.contains(other.name.as_str()) && !other.is_proved(gate))?;
-        let what = if canary.is_proved(false) {
-            "to pass its latency check"
-        } else {
-            "to be Ready"
-        };
-        Some(format!("canary {} {what}", canary.name))
+        let waits_for_canaries = !node.going_back && !self.canaries.contains(node.name.as_str());
+        self.canary.clone().filter(|_| waits_for_canaries)
     }
 
     /// Who takes up the places.
     fn full(&self) -> String {
         const LISTED: usize = 3;
-        let down: Vec<String> = self
-            .nodes
-            .iter()
-            .filter_map(|node| Some(format!("{} {}", node.name, node.out_of_service()?)))
-            .collect();
-        let more = match down.len().saturating_sub(LISTED) {
+        let more = match self.down.len().saturating_sub(LISTED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let listed: Vec<String> = down.iter().take(LISTED).cloned().collect();
+        let listed: Vec<String> = self
+            .down
+            .iter()
+            .take(LISTED)
+            .map(|(name, why)| format!("{name} {why}"))
+            .collect();
         format!(
             "its turn: maxUnavailable is {}, and {}{more}",
             self.inputs.max_unavailable,
@@ -364,4 +332,44 @@ impl<'a> Look<'a> {
             }
         )
     }
+}
+
+/// A failure, and the Machine Config Operator: nobody gets a turn meanwhile.
+fn refusal_by_others(nodes: &[&Node]) -> Option<String> {
+    let failed = nodes.iter().find_map(|other| match &other.word {
+        Word::Degraded(words) => Some((&other.name, words)),
+        Word::Other | Word::Ready => None,
+    });
+    if let Some((name, words)) = failed {
+        return Some(format!(
+            "node {name}, which failed, to be seen to: {}",
+            words.trim_end_matches('.')
+        ));
+    }
+    let with = |state: MachineConfigState| nodes.iter().find(|node| node.machine_config == state);
+    if let Some(other) = with(MachineConfigState::Degraded) {
+        return Some(format!(
+            "node {}, which failed on its configuration, to be seen to",
+            other.name
+        ));
+    }
+    with(MachineConfigState::Busy).map(|other| {
+        format!(
+            "the Machine Config Operator to be done with node {}",
+            other.name
+        )
+    })
+}
+
+/// The first canary that isn't proved yet.
+fn refusal_by_canary(nodes: &[&Node], canaries: &BTreeSet<&str>, gate: bool) -> Option<String> {
+    let canary = nodes
+        .iter()
+        .find(|node| canaries.contains(node.name.as_str()) && !node.is_proved(gate))?;
+    let what = if canary.is_proved(false) {
+        "to pass its latency check"
+    } else {
+        "to be Ready"
+    };
+    Some(format!("canary {} {what}", canary.name))
 }

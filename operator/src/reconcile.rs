@@ -118,6 +118,7 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Outcome, WriteEr
     let wrote = decision.steps.iter().any(Step::writes);
     let until = decision.steps.iter().find_map(|step| match step {
         Step::Wait(Wait::FirstReports { seconds, .. }) => Some(Duration::from_secs(*seconds)),
+        Step::Wait(Wait::NodesGoingBack { .. }) => Some(OTHER_POOLS),
         _ => None,
     });
     applied.map(|()| {
@@ -134,6 +135,10 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Outcome, WriteEr
 /// When one of the profile's daemons has reported, the others get so many times longer: they are on their way, and each
 /// that is waited for in vain costs only time, where each that is not may cost a reboot of every node.
 const LONGER: u64 = 6;
+
+/// Nodes that left may be in pools that don't concern the profile otherwise, so that no change of those wakes it. Looking
+/// again asks the caches only.
+const OTHER_POOLS: Duration = Duration::from_secs(2);
 
 fn patience(first: Duration, cluster: &Cluster) -> Patience {
     let now = Timestamp::now();

@@ -326,3 +326,42 @@ async fn the_first_write_waits_for_the_hardware_and_for_no_dead_daemon() {
     assert_eq!(cluster.desired_counts(), [2, 2], "{:#?}", cluster.desired());
     daemons.assert_clean(0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_gets_the_stock_kernel_back_in_its_new_pool() {
+    let cluster = Cluster::with(Dialect::None, RenderDelay::AsObserved, 2).await;
+    let daemons = Daemons::start(&cluster, &cluster.nodes, MOMENT);
+    cluster.join(NAME).await;
+    cluster.operator("operator", &[]).await;
+    cluster.apply(&profile(NAME, json!({}))).await;
+    cluster.until_available(NAME).await;
+    let leaver = &cluster.nodes[0];
+    cluster
+        .label(leaver, json!({names::node_role_label(NAME): null}))
+        .await;
+    until(
+        "its RealtimeNode goes when it is back",
+        &cluster.api(),
+        leaver,
+        |node: Option<&RealtimeNode>| node.is_none(),
+    )
+    .await;
+    assert_eq!(daemons.reboots(), [2, 1]);
+    assert!(!daemons.hosts.lock().unwrap().realtime[leaver]);
+    until(
+        "the worker pool is as it was",
+        &cluster.api(),
+        "worker",
+        |pool: Option<&MachineConfigPool>| {
+            pool.is_some_and(|pool| {
+                pool.spec.paused != Some(true)
+                    && !pool
+                        .annotations()
+                        .contains_key(names::ANNOTATION_PAUSED_FOR)
+            })
+        },
+    )
+    .await;
+    cluster.until_available(NAME).await;
+    daemons.assert_clean(1);
+}

@@ -127,11 +127,15 @@ impl<'a> Round<'a> {
     }
 
     fn seen(&self, nodes: &[&Node], target: Option<&str>) -> Vec<turns::Node> {
+        let back: BTreeSet<&str> = [&self.plan.leaving, &self.plan.handing_over]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         let see = |node: &&Node| {
             let name = node.metadata.name.as_deref().unwrap_or_default();
             let live = self.ours.get(name).copied();
-            let going_back = self.plan.leaving.iter().any(|leaving| leaving == name)
-                || self.plan.handing_over.iter().any(|back| back == name);
+            let going_back = back.contains(name);
             let mut seen = seen::node(node, live, target, going_back);
             // What the Machine Config Operator didn't do well is no failed switch of a daemon's.
             if !live.is_some_and(|live| is_daemons(&live.spec)) {

@@ -251,8 +251,12 @@ impl Daemon {
         {
             found.push(format!("{} is cordoned by somebody", self.node));
         }
+        let member = node
+            .labels()
+            .contains_key(&names::node_role_label(NAME));
+        let pool = if member { NAME } else { "worker" };
         let pool = Api::<MachineConfigPool>::all(self.client.clone())
-            .get(NAME)
+            .get(pool)
             .await;
         if pool.is_ok_and(|pool| pool.spec.paused != Some(true)) {
             found.push(format!(
