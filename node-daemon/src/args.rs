@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// at this host only: they need no cluster and change nothing.
 ///
 /// Exit codes: 0 done (plan: nothing to do; audit: no drift); 1 an error; 2 plan: something would be done, audit:
-/// something differs (also a wrong command line); 3 this host is none that the command can look at; 130 interrupted.
+/// something differs (also a wrong command line); 3 this host is none that the command can look at; 78 the configuration
+/// is wrong; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "realtime-node-daemon", version)]
 pub struct Args {

@@ -17,6 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+/// A configuration that is wrong, as sysexits.h has it: systemd does not start the daemon again for it.
+const EX_CONFIG: u8 = 78;
+
 /// One thread: it waits nearly all the time, and must not spread over CPUs.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -31,7 +34,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = config(args)?;
+    let config = match config(args) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return Ok(ExitCode::from(EX_CONFIG));
+        }
+    };
     log(args, &config)?;
     let root = args
         .root

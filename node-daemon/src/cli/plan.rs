@@ -5,6 +5,7 @@ mod foresee;
 
 use std::fmt::Write as _;
 
+use realtime_core::api::realtime_node::NodePhase;
 use realtime_core::kernel::{self, Step, System};
 use serde_json::{Value, json};
 
@@ -29,31 +30,25 @@ pub(super) async fn answer(host: &Host, config: &Config) -> Result<Answer, CliEr
     }
     observed.node.cluster = wish.cluster;
     let first = kernel::next(&wanted, &observed);
-    let mut steps: Vec<Value> = Vec::new();
-    let mut text = String::new();
+    let mut steps: Vec<(Step, NodePhase)> = Vec::new();
     let mut next = first.clone();
     let mut end = None;
     for _ in 0..STEPS {
         if !matches!(next.step, Step::Rest | Step::Save(_)) {
-            let words = words(&next.step);
-            // Writing to a String never fails.
-            let _ = writeln!(text, "{:>3}. {words}", steps.len() + 1);
-            let argv = match &next.step {
-                Step::Run(command) => Some(command.argv()),
-                _ => None,
-            };
-            steps.push(json!({
-                "step": agent::name(&next.step), "phase": next.phase, "argv": argv, "words": words,
-            }));
+            steps.push((next.step.clone(), next.phase));
         }
         match foresee(&wanted, &mut observed, &next.step) {
             Foreseen::Goes => {}
             Foreseen::Ends(words) => {
-                end = words;
+                end = words.map(str::to_owned);
                 break;
             }
         }
         next = kernel::next(&wanted, &observed);
+    }
+    // Looking at the source after which nothing follows is nothing that a person plans for.
+    while end.is_none() && matches!(steps.last(), Some((Step::Prepare, _))) {
+        steps.pop();
     }
     let message = next
         .conditions
@@ -61,16 +56,28 @@ pub(super) async fn answer(host: &Host, config: &Config) -> Result<Answer, CliEr
         .map(|condition| condition.message.clone())
         .unwrap_or_default();
     let last = end.unwrap_or_else(|| format!("Then {:?}: {message}", next.phase));
-    if steps.is_empty() {
-        let _ = writeln!(text, "Nothing to do. {:?}: {message}", next.phase);
-    } else {
-        let _ = writeln!(text, "{last}");
+    let mut text = String::new();
+    for (number, (step, _)) in (1..).zip(&steps) {
+        // Writing to a String never fails.
+        let _ = writeln!(text, "{number:>3}. {}", words(step));
     }
     let exit = if steps.is_empty() {
+        let _ = writeln!(text, "Nothing to do. {:?}: {message}", next.phase);
         Exit::Success
     } else {
+        let _ = writeln!(text, "{last}");
         Exit::Differs
     };
+    let steps: Vec<Value> = steps
+        .iter()
+        .map(|(step, phase)| {
+            let argv = match step {
+                Step::Run(command) => Some(command.argv()),
+                _ => None,
+            };
+            json!({"step": agent::name(step), "phase": phase, "argv": argv, "words": words(step)})
+        })
+        .collect();
     Ok(Answer {
         text,
         json: json!({

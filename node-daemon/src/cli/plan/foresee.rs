@@ -1,16 +1,23 @@
-//! What a step leaves behind, as far as that is known before. Must not guess: what a command of the package system brings
-//! about is foreseen only where its words say it.
+//! What a step leaves behind, as far as that is known before. An idealised host: every command does what it was asked for.
+//! Must not be used for anything but showing: the daemon itself believes only what it sees.
+
+mod ostree;
 
 use realtime_core::api::realtime_node::NodeTurn;
-use realtime_core::kernel::{Cordon, Drain, Observed, Offered, Record, Step, System, Wanted};
+use realtime_core::kernel::{
+    Command, Cordon, Drain, Nevra, Observed, Offered, Record, Step, System, Wanted,
+};
 
 /// Whether another step can be foreseen.
 pub(super) enum Foreseen {
     /// What was observed is as it would be after the step.
     Goes,
     /// No; why, when there is something to say.
-    Ends(Option<String>),
+    Ends(Option<&'static str>),
 }
+
+/// Where packages would be; only their names count.
+const FOLDER: &str = "/packages";
 
 /// Changes what was observed as the step would.
 pub(super) fn foresee(wanted: &Wanted, observed: &mut Observed, step: &Step) -> Foreseen {
@@ -30,61 +37,70 @@ pub(super) fn foresee(wanted: &Wanted, observed: &mut Observed, step: &Step) -> 
         Step::Uncordon => node.cordon = Cordon::No,
         Step::Drain => node.drain = Drain::Done,
         Step::Save(record) => observed.record = Record::clone(record),
-        Step::Prepare => {
-            let packages = &wanted.packages;
-            let by_name = packages.replace.is_empty()
-                && packages.source.as_ref().is_none_or(|source| {
-                    source.urls.is_none() && source.directory.is_none() && source.image.is_none()
-                });
-            if !by_name {
+        Step::Prepare => match offered(wanted) {
+            Some(offered) => observed.offered = Some(offered),
+            None => {
                 return Foreseen::Ends(Some(
                     "What follows depends on the packages that the source holds: pin, kernel arguments, the kernel's \
-                     packages in one transaction, drain, one reboot."
-                        .to_owned(),
+                     packages in one transaction, drain, one reboot.",
                 ));
             }
-            observed.offered = Some(Offered::Repositories);
-        }
+        },
         Step::Run(command) => {
-            let argv = command.argv();
-            if !host_after(&mut observed.system, &argv) {
+            let known = match (&mut observed.system, command) {
+                (System::Ostree(view), Command::RpmOstree(words)) => ostree::run(view, words),
+                (System::Ostree(view), Command::Pin { index, unpin }) => {
+                    ostree::pin(view, *index, *unpin)
+                }
+                _ => false,
+            };
+            if !known {
                 return Foreseen::Ends(Some(
-                    "What follows depends on what that brings about: it is verified, then the node is drained and \
-                     rebooted once, and verified again."
-                        .to_owned(),
+                    "What follows depends on what that brings about. It is looked at, then comes one reboot, and what \
+                     was booted is looked at again.",
                 ));
             }
             observed.record.note(command, None, observed.now);
         }
         Step::Reboot => {
-            return Foreseen::Ends(Some(
-                "After the boot the kernel is verified, the old deployment unpinned, the node uncordoned and the turn \
-                 given back."
-                    .to_owned(),
-            ));
+            let booted = match &mut observed.system {
+                System::Ostree(view) => ostree::boot(view),
+                _ => None,
+            };
+            let Some((release, command_line)) = booted else {
+                return Foreseen::Ends(Some(
+                    "After the boot the kernel is looked at; then the node takes pods again and gives its turn back.",
+                ));
+            };
+            observed.boot.realtime = ostree::is_realtime(&release);
+            observed.boot.release = release;
+            observed.boot.command_line = command_line;
+            "the boot after this one".clone_into(&mut observed.boot.id);
+            // The daemon of that boot looks anew.
+            observed.offered = None;
         }
     }
     Foreseen::Goes
 }
 
-/// The few commands whose result is known.
-fn host_after(system: &mut System, argv: &[String]) -> bool {
-    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let System::Ostree(view) = system else {
-        return false;
-    };
-    let (unpin, index) = match words.as_slice() {
-        ["ostree", "admin", "pin", "--unpin", index] => (true, index),
-        ["ostree", "admin", "pin", index] => (false, index),
-        _ => return false,
-    };
-    let deployment = index
-        .parse::<usize>()
-        .ok()
-        .and_then(|index| view.status.deployments.get_mut(index));
-    if let Some(deployment) = deployment {
-        deployment.pinned = !unpin;
-        return true;
+/// What the source offers, where its names alone say it.
+fn offered(wanted: &Wanted) -> Option<Offered> {
+    let packages = &wanted.packages;
+    let source = packages.source.clone().unwrap_or_default();
+    if source.directory.is_some() || source.image.is_some() {
+        return None;
     }
-    false
+    let file = |url: &str, name: &str| {
+        let nevra = Nevra::parse(url.rsplit('/').next()?.strip_suffix(".rpm")?)?;
+        Some((nevra, format!("{FOLDER}/{name}.rpm")))
+    };
+    let mut files = Vec::new();
+    for package in source.urls.iter().flatten().chain(&packages.replace) {
+        files.push(file(&package.url, &package.sha256)?);
+    }
+    Some(if files.is_empty() {
+        Offered::Repositories
+    } else {
+        Offered::Files(files)
+    })
 }
