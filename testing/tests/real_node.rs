@@ -415,6 +415,32 @@ async fn cri_o_runs_the_hooks_of_the_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_class_leads_to_a_further_handler_of_containerd() {
+    if let Some(reason) = cannot_run(Runtime::Containerd) {
+        realtime_testing::skip(&reason);
+        return;
+    }
+    let _one = ONE_AT_A_TIME.lock().await;
+    let table = "plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.further";
+    let mut options = Options::new(Runtime::Containerd);
+    // Without options of its own it takes runc from its PATH, which is the node's too.
+    options.runtime_settings = format!(
+        "[{table}]\nruntime_type = \"io.containerd.runc.v2\"\npod_annotations = [\"realtime*\"]\n"
+    );
+    let node = RealNode::start(options).await.expect("node");
+    node.apply_yaml(
+        "{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: further}, handler: further}",
+    )
+    .await
+    .expect("apply");
+    let pods = Api::namespaced(node.admin_client().await.expect("client"), "default");
+    let mut of_class = pod("known", &["true"]);
+    of_class["spec"]["runtimeClassName"] = json!("further");
+    run(&pods, of_class, "Succeeded").await;
+    node.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_kubelet_and_a_killed_runtime_come_back() {
     for runtime in Runtime::ALL {
         if let Some(reason) = cannot_run(runtime) {
