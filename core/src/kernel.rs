@@ -15,10 +15,12 @@ mod housekeeping;
 pub mod nevra;
 pub mod ostree;
 mod packages;
+mod ready;
 pub mod record;
 pub mod release;
 mod room;
 mod rpm_boot;
+mod rpm_stage;
 mod stage;
 mod tell;
 mod trouble;
@@ -43,15 +45,17 @@ pub const DRAIN_LIMIT: u64 = 3600;
 ///
 /// 1. Where somebody else switches the kernel, it is only verified.
 /// 2. Else by the host's own way: rpm-ostree, or dnf and grubby, or none.
+/// 3. Whatever that says: in a cluster nothing that changes the host is done outside the node's turn.
 pub fn next(wanted: &Wanted, observed: &Observed) -> Next {
     if !wanted.ours {
         return verify::only(wanted, observed);
     }
-    match &observed.system {
+    let next = match &observed.system {
         System::Ostree(view) => flow_ostree::decide(wanted, observed, view),
         System::Rpm(view) => flow_rpm::decide(wanted, observed, view),
         System::Other(why) => verify::unknown(wanted, observed, why),
-    }
+    };
+    turn::guarded(observed, next)
 }
 
 /// What the node's kernel shall be.

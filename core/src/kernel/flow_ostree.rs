@@ -10,8 +10,8 @@ use super::packages::{self, Chosen, Problem};
 use super::record::{Attempt, Record};
 use super::tell::{self, RETRY, next, save};
 use super::{
-    Next, Observed, OstreeView, Step, Wanted, arguments, boot_check, housekeeping, release, room,
-    stage, turn, undo, verify,
+    Next, Observed, OstreeView, Step, Wanted, arguments, boot_check, housekeeping, room, stage,
+    turn, undo, verify,
 };
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
@@ -239,132 +239,6 @@ impl<'a> Ostree<'a> {
         )
     }
 
-    /// All is as wanted: give back what is held, remember what is ours, rest.
-    fn ready(&self) -> Next {
-        let release = &self.observed.boot.release;
-        if let Some(step) = undo::unpin(self) {
-            return next(
-                NodePhase::Verifying,
-                step,
-                reason::VERIFYING,
-                format!(
-                    "{release} runs as wanted. The deployment that was kept meanwhile is unpinned."
-                ),
-            );
-        }
-        if self.wanted.realtime && self.observed.offered.is_none() {
-            return next(
-                NodePhase::Ready,
-                Step::Prepare,
-                reason::AS_EXPECTED,
-                format!("{release} runs as wanted. The package source is looked at."),
-            );
-        }
-        if let Some(record) = self.settled_record() {
-            return next(
-                NodePhase::Verifying,
-                Step::Save(Box::new(record)),
-                reason::VERIFYING,
-                format!("{release} runs as wanted."),
-            );
-        }
-        if let Some(next) = self.refresh() {
-            return next;
-        }
-        if let Some(next) = verify::arguments_of_others(self.wanted, self.observed) {
-            return next;
-        }
-        let (reason, words) = self.remarks();
-        turn::settle(
-            self.observed,
-            NodePhase::Ready,
-            Step::Rest,
-            reason,
-            format!("{release} runs with all wanted arguments.{words}"),
-        )
-    }
-
-    /// The record of a host that is as wanted, when it differs from the one that is written.
-    fn settled_record(&self) -> Option<Record> {
-        let mut record = self.record.clone();
-        match &mut record.attempt {
-            Some(attempt) if attempt::same(&attempt.key, &self.key) => {
-                attempt.succeeded = attempt.succeeded || attempt.failed.is_none();
-            }
-            // What was given up is not tried again while nothing changes.
-            Some(attempt) if !attempt.given_up.is_empty() => {}
-            attempt => *attempt = None,
-        }
-        if self.wanted.arguments_ours {
-            arguments::settle(&mut record, &self.observed.boot.command_line);
-        }
-        if !self.wanted.realtime {
-            record.installed.clear();
-            record.replaced.clear();
-        }
-        (record != *self.record).then_some(record)
-    }
-
-    /// A newer kernel by name is only asked for by a person (a new retry annotation): repositories are resolved anew at
-    /// every operating system update anyway.
-    fn refresh(&self) -> Option<Next> {
-        let asked =
-            self.wanted.retry.is_some() && self.attempt().is_none() && self.nothing_pending();
-        (asked && self.refreshing()).then(|| {
-            self.begin(&format!("{} is of another version than the operating system's own kernel, and another try is asked for", self.observed.boot.release))
-        })
-    }
-
-    /// Whether the real-time kernel comes by name and is of another version than the base's own.
-    pub fn refreshing(&self) -> bool {
-        self.wanted.realtime
-            && !packages::from_files(&self.wanted.packages)
-            && self.versions_differ()
-    }
-
-    fn versions_differ(&self) -> bool {
-        let release = &self.observed.boot.release;
-        self.wanted.realtime
-            && self
-                .base
-                .kernel
-                .as_ref()
-                .is_some_and(|stock| !release::same_source_release(stock, release))
-    }
-
-    fn remarks(&self) -> (&'static str, String) {
-        if !self.nothing_pending() {
-            let words = if self.front_is_complete() {
-                " Another deployment boots next; it was not made by this daemon, and it has the wanted kernel and arguments too."
-            } else {
-                " Another deployment boots next; it was not made by this daemon, and it does NOT have the wanted kernel and arguments: after its boot the node is switched again, with another reboot."
-            };
-            return (reason::FOREIGN_DEPLOYMENT, words.to_owned());
-        }
-        if self.versions_differ() {
-            let stock = self
-                .base
-                .kernel
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            let words = format!(
-                " It is of another version than the operating system's own kernel ({stock}): the package source had no other. Change the source, or the annotation realtime.openshift.io/retry once it has."
-            );
-            return (reason::VERSIONS_DIFFER, words);
-        }
-        match &self.chosen {
-            Some(Err(problem)) => (
-                reason::AS_EXPECTED,
-                format!(
-                    " The package source can't be used at the moment: {}",
-                    problem.message
-                ),
-            ),
-            _ => (reason::AS_EXPECTED, String::new()),
-        }
-    }
-
     /// Something is not as wanted.
     fn switch(&self, (fault, what): &(&'static str, String)) -> Next {
         let degraded = |reason, message: String| {
@@ -458,7 +332,7 @@ impl<'a> Ostree<'a> {
     }
 
     /// Turn, attempt, staging, reboot.
-    fn begin(&self, what: &str) -> Next {
+    pub(super) fn begin(&self, what: &str) -> Next {
         if let Some(next) = turn::gate(self.observed, what) {
             return next;
         }

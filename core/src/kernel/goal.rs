@@ -294,12 +294,14 @@ pub(super) fn to_realtime(
     } else {
         (with(&["install"], install.by_ref()), Vec::new())
     };
-    let mut option = |name: &str, value: &str| argv.extend([name.to_owned(), value.to_owned()]);
-    replace
+    let options = replace
         .into_iter()
-        .for_each(|file| option("--replace", file));
-    uninstall.for_each(|name| option("--uninstall", name));
-    install.for_each(|word| option("--install", word));
+        .map(|file| ("--replace", file))
+        .chain(uninstall.map(|name| ("--uninstall", name)))
+        .chain(install.map(|word| ("--install", word)));
+    for (option, value) in options {
+        argv.extend([option.to_owned(), value.to_owned()]);
+    }
     if cache_only {
         argv.push("--cache-only".to_owned());
     }

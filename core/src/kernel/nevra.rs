@@ -54,7 +54,7 @@ impl Nevra {
             !part.is_empty()
                 && !part.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
         };
-        parts.iter().all(|part| sound(&part)).then(|| Self {
+        parts.iter().all(|part| sound(part)).then(|| Self {
             name: name.to_owned(),
             epoch,
             version: version.to_owned(),
@@ -84,27 +84,21 @@ pub fn compare_versions(left: &str, right: &str) -> Ordering {
     loop {
         left = skip_separators(left);
         right = skip_separators(right);
-        match (left.first() == Some(&b'~'), right.first() == Some(&b'~')) {
-            (true, true) => {
-                (left, right) = (&left[1..], &right[1..]);
-                continue;
-            }
-            (true, false) => return Ordering::Less,
-            (false, true) => return Ordering::Greater,
-            (false, false) => {}
+        // `~` before everything, the end among it.
+        let tildes = (left.first() == Some(&b'~'), right.first() == Some(&b'~'));
+        if tildes == (true, true) {
+            (left, right) = (&left[1..], &right[1..]);
+            continue;
+        }
+        if tildes != (false, false) {
+            return tildes.1.cmp(&tildes.0);
         }
         match (left.first(), right.first()) {
-            (Some(b'^'), Some(b'^')) => {
-                (left, right) = (&left[1..], &right[1..]);
-                continue;
-            }
-            (Some(b'^'), None) => return Ordering::Greater,
-            (None, Some(b'^')) => return Ordering::Less,
-            (Some(b'^'), Some(_)) => return Ordering::Less,
-            (Some(_), Some(b'^')) => return Ordering::Greater,
             (None, None) => return Ordering::Equal,
-            (None, Some(_)) => return Ordering::Less,
-            (Some(_), None) => return Ordering::Greater,
+            (Some(b'^'), Some(b'^')) => (left, right) = (&left[1..], &right[1..]),
+            // `^` after the end and before all else.
+            (Some(_), None) | (Some(_), Some(b'^')) => return Ordering::Greater,
+            (None, Some(_)) | (Some(b'^'), Some(_)) => return Ordering::Less,
             (Some(first), Some(other)) => {
                 let digits = first.is_ascii_digit();
                 if digits != other.is_ascii_digit() {

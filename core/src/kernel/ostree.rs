@@ -51,6 +51,10 @@ pub struct Status {
 }
 
 /// A deployment.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "the flags of rpm-ostree's own status"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Deployment {

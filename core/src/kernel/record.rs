@@ -27,6 +27,10 @@ pub struct Record {
 }
 
 /// One attempt to reach one wanted state. There is at most one for each key.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that must survive a crash"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Attempt {

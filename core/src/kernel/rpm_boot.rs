@@ -2,7 +2,8 @@
 //! one reboot that brings the stock kernel back.
 
 use super::attempt;
-use super::flow_rpm::{Rpm, release_of, set_default, update};
+use super::flow_rpm::{Rpm, release_of};
+use super::rpm_stage::{set_default, update};
 use super::tell::{fail, next, save, save_attempt};
 use super::{Command, Next, Step, arguments, housekeeping, packages, release, turn, verify};
 use crate::api::realtime_node::NodePhase;
@@ -127,6 +128,10 @@ pub(super) fn undo(host: &Rpm) -> Option<Next> {
 }
 
 /// The wanted kernel runs: the default and its arguments are put right, what is not needed is removed, then rest.
+#[allow(
+    clippy::too_many_lines,
+    reason = "a list of what is put right, in its order"
+)]
 pub(super) fn ready(host: &Rpm) -> Next {
     let boot = &host.observed.boot;
     let tidy = |step, words: &str| {

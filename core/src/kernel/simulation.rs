@@ -132,6 +132,7 @@ impl<H: Host> World<H> {
     }
 
     /// One step. `false`: at rest.
+    #[allow(clippy::too_many_lines, reason = "each kind of step once")]
     pub fn step(&mut self, crash: Option<Crash>) -> bool {
         let observed = self.observed();
         let decided = next(&self.wanted, &observed);

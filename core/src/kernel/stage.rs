@@ -261,7 +261,7 @@ fn run(
         );
     }
     match attempt.error.as_ref().filter(|error| error.command == line) {
-        Some(error) => trouble(host, what).answer(attempt, error, command),
+        Some(error) => trouble(host, what).answer(attempt, error, &command),
         None => staging(Step::Run(command), what),
     }
 }

@@ -37,7 +37,7 @@ impl Trouble<'_> {
     }
 
     /// The next step after a failure.
-    pub fn answer(&self, attempt: &Attempt, error: &CommandFailure, command: Command) -> Next {
+    pub fn answer(&self, attempt: &Attempt, error: &CommandFailure, command: &Command) -> Next {
         let record = &self.observed.record;
         let tail = failure::tail(error);
         let end = |reason, words: &str| {

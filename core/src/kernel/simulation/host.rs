@@ -264,6 +264,10 @@ impl OstreeHost {
         Ok(())
     }
 
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one command after the other, as the program does"
+    )]
     fn layer(&mut self, verb: &str, words: &[&str], fault: Option<Fault>) -> Result<(), String> {
         let (mut deployment, line) = self.list[0].clone();
         let (mut names, mut install, mut uninstall) = (Vec::new(), Vec::new(), Vec::new());
