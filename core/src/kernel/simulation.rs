@@ -1,6 +1,7 @@
 //! A host, a node and an operator as a pure model, for the tests of this module alone: the list of deployments by section
 //! 1.1 of rpm-ostree.md, and the faults of rpm-ostree-measured.md. It decides nothing of what is tested.
 
+mod any;
 mod host;
 mod rpm;
 mod tests;

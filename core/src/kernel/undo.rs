@@ -55,28 +55,27 @@ fn roll_back(host: &Ostree, message: &str) -> Option<Next> {
     if !wrong || (attempt.reboots > 1 && !asked_here) {
         return None;
     }
-    if host.nothing_pending() {
+    let message = message.trim_end_matches('.');
+    // What can't be done is no reason to ask for a turn.
+    let back = if host.nothing_pending() {
         let former = host.view.status.deployments.get(host.at + 1)?;
         if former.osname != host.booted.osname {
             return None;
         }
         let back = Command::RpmOstree(vec!["rollback".to_owned()]);
-        let step = housekeeping::try_to(host.observed, back, host.front.key())?;
-        return Some(next(
-            NodePhase::Verifying,
-            step,
-            reason::ROLLED_BACK,
-            message,
-        ));
-    }
-    if host.front.staged {
+        Some(housekeeping::try_to(host.observed, back, host.front.key())?)
+    } else if host.front.staged {
         return None;
-    }
-    let message = message.trim_end_matches('.');
+    } else {
+        None
+    };
     if let Some(next) = turn::gate(host.observed, message) {
         return Some(next);
     }
-    Some(turn::reboot(host.observed, host.record, message))
+    Some(match back {
+        Some(step) => next(NodePhase::Verifying, step, reason::ROLLED_BACK, message),
+        None => turn::reboot(host.observed, host.record, message),
+    })
 }
 
 /// The former deployment was made the default by us, and is not needed any more: the kernel came up well after all, or
