@@ -57,7 +57,9 @@ pub enum StandinError {
         source: std::io::Error,
     },
     /// The state's file does not parse: it is not of this version of the stand-in.
-    #[error("the stand-in's state {path} does not parse: {source}; make a new one with `rpm-ostree-standin machine init`")]
+    #[error(
+        "the stand-in's state {path} does not parse: {source}; make a new one with `rpm-ostree-standin machine init`"
+    )]
     State {
         /// The file.
         path: PathBuf,
@@ -136,21 +138,40 @@ impl RpmOstreeStandin {
     }
 
     /// A transaction of somebody else runs for `duration`; everything else is refused meanwhile.
-    pub fn foreign_transaction(&self, title: &str, duration: std::time::Duration) -> Result<(), StandinError> {
+    pub fn foreign_transaction(
+        &self,
+        title: &str,
+        duration: std::time::Duration,
+    ) -> Result<(), StandinError> {
         self.change(|state| transact::begin_foreign(state, title, duration))
     }
 
     /// Somebody else runs a command that stages something, say `["kargs", "--append=x"]`.
     pub fn foreign_stage(&self, arguments: &[&str]) -> Result<Output, StandinError> {
-        let argv: Vec<&str> = std::iter::once("rpm-ostree").chain(arguments.iter().copied()).collect();
+        let argv: Vec<&str> = std::iter::once("rpm-ostree")
+            .chain(arguments.iter().copied())
+            .collect();
         self.run(&argv, Path::new("/"))
     }
 
     /// What the repository at `url` serves from now on; cached metadata stay as they are.
-    pub fn publish_repository(&self, url: &str, packages: Vec<Package>) -> Result<(), StandinError> {
+    pub fn publish_repository(
+        &self,
+        url: &str,
+        packages: Vec<Package>,
+    ) -> Result<(), StandinError> {
         self.change(|state| {
-            let generated = state.web.get(url).map_or(catalog::GENERATED, |one| one.generated + 1);
-            state.web.insert(url.to_owned(), Contents { packages, generated });
+            let generated = state
+                .web
+                .get(url)
+                .map_or(catalog::GENERATED, |one| one.generated + 1);
+            state.web.insert(
+                url.to_owned(),
+                Contents {
+                    packages,
+                    generated,
+                },
+            );
         })
     }
 
@@ -186,5 +207,9 @@ pub fn store_of(root: Option<&Path>, file: Option<&Path>) -> Result<store::Store
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StandinError {
     let path = path.to_owned();
-    move |source| StandinError::Io { action, path, source }
+    move |source| StandinError::Io {
+        action,
+        path,
+        source,
+    }
 }

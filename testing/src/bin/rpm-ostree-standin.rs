@@ -15,8 +15,12 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut arguments: Vec<String> = std::env::args().collect();
-    let called = arguments.first().cloned().unwrap_or_default();
-    let name = Path::new(&called).file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let own_name = arguments.first().cloned().unwrap_or_default();
+    let name = Path::new(&own_name)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
+        .to_owned();
     let executable = std::env::current_exe().context("cannot find the own executable")?;
     arguments.drain(..1);
     let mut program = PROGRAMS.contains(&name.as_str()).then_some(name);
@@ -35,19 +39,27 @@ fn main() -> anyhow::Result<ExitCode> {
                 "usage: rpm-ostree-standin machine …, or rpm-ostree-standin --as rpm-ostree|ostree|rpm [--state FILE] …"
             );
         }
-        println!("{}", machine::run(machine::Machine::parse_from(arguments), &executable)?);
+        println!(
+            "{}",
+            machine::run(machine::Machine::parse_from(arguments), &executable)?
+        );
         return Ok(ExitCode::SUCCESS);
     };
     let root = std::env::var_os(ROOT_VARIABLE).map(PathBuf::from);
     let store = store_of(root.as_deref(), state.as_deref())?;
     if program == "worker" {
-        let id = arguments.first().and_then(|one| one.parse().ok()).context("a worker needs a transaction")?;
+        let id = arguments
+            .first()
+            .and_then(|one| one.parse().ok())
+            .context("a worker needs a transaction")?;
         client::carry(&store, id)?;
         return Ok(ExitCode::SUCCESS);
     }
     watch_for_interrupts()?;
     let directory = std::env::current_dir().context("cannot find the working directory")?;
-    let argv: Vec<&str> = std::iter::once(program.as_str()).chain(arguments.iter().map(String::as_str)).collect();
+    let argv: Vec<&str> = std::iter::once(program.as_str())
+        .chain(arguments.iter().map(String::as_str))
+        .collect();
     let caller = Caller {
         worker: Some(&executable),
         interrupted: &|| INTERRUPTED.load(Ordering::Relaxed),
@@ -56,7 +68,9 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn watch_for_interrupts() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     std::thread::spawn(move || {
         runtime.block_on(async {
             // Without the handler a SIGINT ends the process, as it does any other.

@@ -82,12 +82,14 @@ pub fn hex(parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        use std::fmt::Write as _;
-        // Writing to a String never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hash.finalize()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            use std::fmt::Write as _;
+            // Writing to a String never fails.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Shuts down and boots.
@@ -141,7 +143,14 @@ pub fn reboot(state: &mut State, how: &Reboot) -> BootReport {
 pub fn boot_id(count: u32, before: &str) -> String {
     let hash = hex(&[b"boot", &count.to_be_bytes(), before.as_bytes()]);
     let part = |from: usize, to: usize| hash.get(from..to).unwrap_or_default().to_owned();
-    format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        part(17, 20),
+        part(20, 32)
+    )
 }
 
 /// `ostree admin finalize-staged` without a shutdown.
@@ -159,7 +168,9 @@ fn refuses_to_boot(state: &mut State, index: usize) -> bool {
     state
         .take_fault(|fault| match fault {
             Fault::KernelDoesNotBoot(name) if *name == kernel => Some(()),
-            Fault::KernelDoesNotBoot(name) if name == "realtime" && is_realtime(&kernel) => Some(()),
+            Fault::KernelDoesNotBoot(name) if name == "realtime" && is_realtime(&kernel) => {
+                Some(())
+            }
             _ => None,
         })
         .is_some()
@@ -186,10 +197,14 @@ fn finalize(state: &mut State, how: &Reboot, journal: &mut Vec<String>) -> Final
         return Finalized::Nothing;
     };
     let mut staged = state.deployments.remove(index);
-    journal.push("Stopping ostree-finalize-staged.service - OSTree Finalize Staged Deployment...".to_owned());
+    journal.push(
+        "Stopping ostree-finalize-staged.service - OSTree Finalize Staged Deployment...".to_owned(),
+    );
     if staged.locked {
         journal.push(match state.version {
-            Version::V2023_2 => "Not finalizing; found /run/ostree/staged-deployment-locked".to_owned(),
+            Version::V2023_2 => {
+                "Not finalizing; found /run/ostree/staged-deployment-locked".to_owned()
+            }
             Version::V2024_7 => "Not finalizing; deployment is locked for finalization".to_owned(),
         });
         state.orphans.push((staged.checksum, staged.serial));
@@ -226,7 +241,11 @@ fn finalize(state: &mut State, how: &Reboot, journal: &mut Vec<String>) -> Final
 }
 
 /// Copies the kernel to /boot, if there is room for it; a copy that failed keeps what it took.
-fn install_kernel(state: &mut State, checksum: &str, journal: &mut Vec<String>) -> Result<(), String> {
+fn install_kernel(
+    state: &mut State,
+    checksum: &str,
+    journal: &mut Vec<String>,
+) -> Result<(), String> {
     if state.boot_directories.get(checksum) == Some(&state.space.kernel) {
         return Ok(());
     }
@@ -274,5 +293,7 @@ pub fn write_boot_loader(state: &mut State) {
             .or_insert(state.space.kernel);
         seen.push(checksum);
     }
-    state.boot_directories.retain(|checksum, _| seen.contains(checksum));
+    state
+        .boot_directories
+        .retain(|checksum, _| seen.contains(checksum));
 }

@@ -54,12 +54,14 @@ impl Profile {
             osname: "rhcos".to_owned(),
             source: match kind {
                 OriginKind::Ostree => Source::Refspec("rhcos/stable".to_owned()),
-                OriginKind::Container => {
-                    Source::Container("ostree-unverified-registry:quay.example/rhcos:stable".to_owned())
-                }
+                OriginKind::Container => Source::Container(
+                    "ostree-unverified-registry:quay.example/rhcos:stable".to_owned(),
+                ),
             },
             base,
-            kargs: ["root=UUID=0000", "rw", "console=ttyS0", "quiet"].map(str::to_owned).to_vec(),
+            kargs: ["root=UUID=0000", "rw", "console=ttyS0", "quiet"]
+                .map(str::to_owned)
+                .to_vec(),
             repositories: vec![("coreos-extensions".to_owned(), format!("{SERVER}/r1/"))],
             web: ["r1", "r2", "r3", "empty"]
                 .map(|name| (format!("{SERVER}/{name}/"), contents(name)))
@@ -114,7 +116,10 @@ impl Profile {
         let mut base = self.base.clone();
         let digest = match &self.source {
             Source::Container(reference) => {
-                let digest = format!("sha256:{}", boot::hex(&[b"image", base.checksum.as_bytes()]));
+                let digest = format!(
+                    "sha256:{}",
+                    boot::hex(&[b"image", base.checksum.as_bytes()])
+                );
                 state
                     .images
                     .insert(reference.clone(), (base.clone(), digest.clone()));
@@ -127,14 +132,23 @@ impl Profile {
             }
             Source::Commit(_) => None,
         };
-        let kernel = base.packages.iter().find_map(|one| one.kernel.clone()).unwrap_or_default();
+        let kernel = base
+            .packages
+            .iter()
+            .find_map(|one| one.kernel.clone())
+            .unwrap_or_default();
         let deployment = Deployment {
             checksum: base.checksum.clone(),
             serial: 0,
             base: base.checksum.clone(),
             layer: None,
             origin: Origin::stock(self.source.clone()),
-            kargs: self.kargs.iter().cloned().chain(["ostree=".to_owned()]).collect(),
+            kargs: self
+                .kargs
+                .iter()
+                .cloned()
+                .chain(["ostree=".to_owned()])
+                .collect(),
             packages: base.packages.clone(),
             kernel,
             staged: false,
@@ -142,7 +156,9 @@ impl Profile {
             pinned: false,
         };
         state.boot.deployment = deployment.directory();
-        state.commits.insert(base.checksum.clone(), Commit { base, digest });
+        state
+            .commits
+            .insert(base.checksum.clone(), Commit { base, digest });
         state.deployments.push(deployment);
         boot::write_boot_loader(&mut state);
         state
@@ -180,9 +196,21 @@ const OTHERS: [&str; 8] = [
 /// The measured base of generation 1, 2 or 3: 284.11.1, 284.25.1, and 427.24.1 without kernel-modules-extra.
 pub fn base(generation: u8) -> Base {
     let (version, kernel, microcode) = match generation {
-        1 => ("413.92.202306140000-0", "5.14.0-284.11.1.el9_2", "20220809-2.20230214.1.el9_2"),
-        2 => ("413.92.202308210000-0", "5.14.0-284.25.1.el9_2", "20220809-2.20230214.1.el9_2"),
-        _ => ("416.94.202407010000-0", "5.14.0-427.24.1.el9_4", "20230808-2.20231009.1.el9_2"),
+        1 => (
+            "413.92.202306140000-0",
+            "5.14.0-284.11.1.el9_2",
+            "20220809-2.20230214.1.el9_2",
+        ),
+        2 => (
+            "413.92.202308210000-0",
+            "5.14.0-284.25.1.el9_2",
+            "20220809-2.20230214.1.el9_2",
+        ),
+        _ => (
+            "416.94.202407010000-0",
+            "5.14.0-427.24.1.el9_4",
+            "20230808-2.20231009.1.el9_2",
+        ),
     };
     let mut nevras: Vec<String> = ["", "-core", "-modules", "-modules-core", "-modules-extra"]
         .iter()
@@ -224,7 +252,10 @@ pub fn contents(name: &str) -> Contents {
 }
 
 fn packages(nevras: &[String]) -> Vec<Package> {
-    nevras.iter().filter_map(|nevra| Package::from_nevra(nevra)).collect()
+    nevras
+        .iter()
+        .filter_map(|nevra| Package::from_nevra(nevra))
+        .collect()
 }
 
 fn extras() -> Vec<Package> {
@@ -244,14 +275,23 @@ fn extras() -> Vec<Package> {
             });
         }),
         with("needs-stock", &|one| {
-            one.requires.push(Capability::exactly("kernel-core", "5.14.0-284.11.1.el9_2"));
+            one.requires
+                .push(Capability::exactly("kernel-core", "5.14.0-284.11.1.el9_2"));
         }),
-        with("kernel-rt-oot", &|one| one.requires.push(Capability::any("kernel-rt-core"))),
-        with("conflictor", &|one| one.conflicts.push(Capability::any("bash"))),
+        with("kernel-rt-oot", &|one| {
+            one.requires.push(Capability::any("kernel-rt-core"));
+        }),
+        with("conflictor", &|one| {
+            one.conflicts.push(Capability::any("bash"));
+        }),
         with("fileclash", &|one| one.quirk = Some(Quirk::FileConflict)),
         with("badpost", &|one| one.quirk = Some(Quirk::FailingScript)),
-        with("dracut-fail", &|one| one.quirk = Some(Quirk::FailingInitramfs)),
-        with("dracut-sleep", &|one| one.quirk = Some(Quirk::SlowInitramfs(200))),
+        with("dracut-fail", &|one| {
+            one.quirk = Some(Quirk::FailingInitramfs);
+        }),
+        with("dracut-sleep", &|one| {
+            one.quirk = Some(Quirk::SlowInitramfs(200));
+        }),
     ]
     .into_iter()
     .flatten()

@@ -13,7 +13,9 @@ use super::local::{self, Opened};
 use super::state::{State, Transaction, Version};
 use super::store::{self, Store};
 use super::transact::{self, Done, Request};
-use super::{StandinError, boot, host_files, io, other_programs, repositories, status, status_text};
+use super::{
+    StandinError, boot, host_files, io, other_programs, repositories, status, status_text,
+};
 
 /// How often a waiting process looks at the state.
 pub const POLL: Duration = Duration::from_millis(20);
@@ -21,8 +23,7 @@ pub const POLL: Duration = Duration::from_millis(20);
 const NOT_OSTREE: &str = "error: This system was not booted via libostree.\nCurrently, most rpm-ostree commands only \
                           work on ostree-based host systems.\n";
 
-const DAEMON_DIED: &str =
-    "error: Bus owner changed, aborting. This likely means the daemon crashed; check logs with `journalctl -xe`.";
+const DAEMON_DIED: &str = "error: Bus owner changed, aborting. This likely means the daemon crashed; check logs with `journalctl -xe`.";
 
 /// What a program prints and returns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +55,9 @@ impl Output {
 
 /// Milliseconds since 1970.
 pub fn now_milliseconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -67,7 +70,11 @@ pub struct Caller<'a> {
 }
 
 /// In this process: transactions are carried out here.
-pub fn run_in_process(store: &Store, argv: &[&str], directory: &Path) -> Result<Output, StandinError> {
+pub fn run_in_process(
+    store: &Store,
+    argv: &[&str],
+    directory: &Path,
+) -> Result<Output, StandinError> {
     let caller = Caller {
         worker: None,
         interrupted: &|| false,
@@ -76,9 +83,17 @@ pub fn run_in_process(store: &Store, argv: &[&str], directory: &Path) -> Result<
 }
 
 /// Runs a program by the name in `argv[0]`.
-pub fn run(store: &Store, argv: &[&str], directory: &Path, caller: &Caller) -> Result<Output, StandinError> {
+pub fn run(
+    store: &Store,
+    argv: &[&str],
+    directory: &Path,
+    caller: &Caller,
+) -> Result<Output, StandinError> {
     let (program, arguments) = argv.split_first().unwrap_or((&"rpm-ostree", &[]));
-    let program = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or(program);
+    let program = Path::new(program)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or(program);
     let arguments: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
     match program {
         "rpm-ostree" => rpm_ostree(store, &arguments, directory, caller),
@@ -90,7 +105,12 @@ pub fn run(store: &Store, argv: &[&str], directory: &Path, caller: &Caller) -> R
     }
 }
 
-fn rpm_ostree(store: &Store, arguments: &[String], directory: &Path, caller: &Caller) -> Result<Output, StandinError> {
+fn rpm_ostree(
+    store: &Store,
+    arguments: &[String],
+    directory: &Path,
+    caller: &Caller,
+) -> Result<Output, StandinError> {
     let state = store.load()?;
     let command = match Command::parse(arguments, state.version != Version::V2023_2) {
         Ok(command) => command,
@@ -98,7 +118,9 @@ fn rpm_ostree(store: &Store, arguments: &[String], directory: &Path, caller: &Ca
     };
     if command == Command::Version {
         let text = state.version.text();
-        return Ok(Output::success(&format!("rpm-ostree:\n Version: '{text}'\n Git: stand-in\n Features:\n  - rust")));
+        return Ok(Output::success(&format!(
+            "rpm-ostree:\n Version: '{text}'\n Git: stand-in\n Features:\n  - rust"
+        )));
     }
     if !store.root().join("run/ostree-booted").exists() {
         return Ok(Output::failure(NOT_OSTREE.trim_end()));
@@ -113,7 +135,8 @@ fn rpm_ostree(store: &Store, arguments: &[String], directory: &Path, caller: &Ca
     if let Some(text) = cannot_start {
         return Ok(Output {
             code: 1,
-            stdout: "× rpm-ostreed.service - rpm-ostree System Management Daemon (stand-in)".to_owned(),
+            stdout: "× rpm-ostreed.service - rpm-ostree System Management Daemon (stand-in)"
+                .to_owned(),
             stderr: format!("{text}\nerror: Loading sysroot: exit status: 1"),
         });
     }
@@ -141,11 +164,14 @@ fn current(mut state: State) -> State {
 
 /// Whether a transaction runs.
 pub fn is_running(state: &State) -> bool {
-    state.transaction.as_ref().is_some_and(|one| match (one.until, one.worker) {
-        (Some(until), _) => until > now_milliseconds(),
-        (None, Some(worker)) => is_alive(worker),
-        (None, None) => true,
-    })
+    state
+        .transaction
+        .as_ref()
+        .is_some_and(|one| match (one.until, one.worker) {
+            (Some(until), _) => until > now_milliseconds(),
+            (None, Some(worker)) => is_alive(worker),
+            (None, None) => true,
+        })
 }
 
 /// Whether a process lives; one that has ended and isn't waited for does not.
@@ -157,7 +183,12 @@ fn is_alive(process: u32) -> bool {
     !after_name.trim_start().starts_with(['Z', 'X'])
 }
 
-fn show_status(state: &State, json: bool, booted: bool, pending_77: bool) -> Result<Output, StandinError> {
+fn show_status(
+    state: &State,
+    json: bool,
+    booted: bool,
+    pending_77: bool,
+) -> Result<Output, StandinError> {
     let text = if json {
         serde_json::to_string_pretty(&status::status(state, booted))
             .map_err(|error| StandinError::Refused(error.to_string()))?
@@ -180,7 +211,9 @@ fn show_kargs(state: &State, index: Option<i64>, running: bool) -> Output {
             Ok(index) if index < count => index,
             _ => {
                 let index = index.unwrap_or(0);
-                return Output::failure(&format!("error: Out of range deployment index {index}, expected < {count}"));
+                return Output::failure(&format!(
+                    "error: Out of range deployment index {index}, expected < {count}"
+                ));
             }
         }
     };
@@ -189,14 +222,29 @@ fn show_kargs(state: &State, index: Option<i64>, running: bool) -> Output {
 }
 
 fn db_list(state: &State, revision: &str, names: &[String]) -> Output {
-    let deployed = state.deployments.iter().find(|one| one.checksum.starts_with(revision)).map(|one| &one.packages);
-    let commit = state.commits.values().find(|one| one.base.checksum.starts_with(revision));
-    let Some(packages) = deployed.or(commit.map(|one| &one.base.packages)).filter(|_| !revision.is_empty()) else {
+    let deployed = state
+        .deployments
+        .iter()
+        .find(|one| one.checksum.starts_with(revision))
+        .map(|one| &one.packages);
+    let commit = state
+        .commits
+        .values()
+        .find(|one| one.base.checksum.starts_with(revision));
+    let Some(packages) = deployed
+        .or(commit.map(|one| &one.base.packages))
+        .filter(|_| !revision.is_empty())
+    else {
         return Output::failure(&format!("error: Refspec '{revision}' not found"));
     };
     let mut lines = vec![format!("ostree commit: {revision}")];
     let fits = |name: &str| names.is_empty() || names.iter().any(|one| one == name);
-    lines.extend(packages.iter().filter(|one| fits(&one.name)).map(|one| format!(" {}", one.nevra())));
+    lines.extend(
+        packages
+            .iter()
+            .filter(|one| fits(&one.name))
+            .map(|one| format!(" {}", one.nevra())),
+    );
     Output::success(&lines.join("\n"))
 }
 
@@ -215,10 +263,16 @@ fn cancel(store: &Store) -> Result<Output, StandinError> {
     let Some((id, title)) = running else {
         return Ok(Output::success("No active transaction."));
     };
-    while store.load()?.transaction.is_some_and(|one| one.id == id && one.until != Some(0)) {
+    while store
+        .load()?
+        .transaction
+        .is_some_and(|one| one.id == id && one.until != Some(0))
+    {
         std::thread::sleep(POLL);
     }
-    Ok(Output::success(&format!("Cancelling transaction: {title}\nCancelled.")))
+    Ok(Output::success(&format!(
+        "Cancelling transaction: {title}\nCancelled."
+    )))
 }
 
 /// What the lock decided.
@@ -238,7 +292,9 @@ fn change(
 ) -> Result<Output, StandinError> {
     let state = store.load()?;
     let mut request = Request {
-        title: arguments.iter().fold(String::new(), |text, one| text + one + " "),
+        title: arguments
+            .iter()
+            .fold(String::new(), |text, one| text + one + " "),
         client: std::env::var("RPMOSTREE_CLIENT_ID").unwrap_or_else(|_| "cli".to_owned()),
         files: std::collections::BTreeMap::new(),
         progress: Vec::new(),
@@ -246,16 +302,32 @@ fn change(
         now: now_milliseconds() / 1000,
         command,
     };
-    for argument in request.command.files().into_iter().map(str::to_owned).collect::<Vec<_>>() {
-        let opened = local::open(&state, store.root(), directory, &argument, &mut request.progress);
+    for argument in request
+        .command
+        .files()
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+    {
+        let opened = local::open(
+            &state,
+            store.root(),
+            directory,
+            &argument,
+            &mut request.progress,
+        );
         if let Opened::Unopened(text) = opened {
             let prefix = match state.version {
-                Version::V2024_7 if request.command.method() == Some("UpdateDeployment") => "Updating deployment: ",
+                Version::V2024_7 if request.command.method() == Some("UpdateDeployment") => {
+                    "Updating deployment: "
+                }
                 _ => "",
             };
             return Ok(Output {
                 stdout: request.progress.join("\n"),
-                ..Output::failure(&format!("error: {prefix}Preparing D-Bus arguments: Handling argument {text}"))
+                ..Output::failure(&format!(
+                    "error: {prefix}Preparing D-Bus arguments: Handling argument {text}"
+                ))
             });
         }
         request.files.insert(argument, opened);
@@ -274,7 +346,8 @@ fn change(
         let output = wait(store, id, None, caller)?;
         return Ok(only_the_rest(state.version, &request.title, output));
     }
-    let text = serde_json::to_vec(&request).map_err(|error| StandinError::Refused(error.to_string()))?;
+    let text =
+        serde_json::to_vec(&request).map_err(|error| StandinError::Refused(error.to_string()))?;
     store::write(&store.request(id), &text)?;
     let Some(worker) = caller.worker else {
         carry(store, id)?;
@@ -293,7 +366,11 @@ fn begin(state: &mut State, store: &Store, request: &Request) -> Begun {
         if running.method == method && running.title == request.title {
             return Begun::Joined(running.id);
         }
-        return Begun::Refused(transact::refused(state.version, &request.command, &transact::busy(running)));
+        return Begun::Refused(transact::refused(
+            state.version,
+            &request.command,
+            &transact::busy(running),
+        ));
     }
     let locked = state.take_fault(|fault| matches!(fault, Fault::SysrootLocked).then_some(()));
     if locked.is_some() {
@@ -337,7 +414,10 @@ fn end(store: &Store, done: Done) -> Result<Output, StandinError> {
 /// The progress that a client sees that joined late.
 fn only_the_rest(version: Version, title: &str, mut output: Output) -> Output {
     let from = output.stdout.find("Writing OSTree commit");
-    let rest = from.and_then(|from| output.stdout.get(from..)).unwrap_or_default().to_owned();
+    let rest = from
+        .and_then(|from| output.stdout.get(from..))
+        .unwrap_or_default()
+        .to_owned();
     output.stdout = match version {
         Version::V2023_2 => rest,
         Version::V2024_7 => format!("Attaching to existing transaction: {title}\n{rest}"),
@@ -376,7 +456,8 @@ fn spawn(store: &Store, worker: &Path, id: u64) -> Result<Child, StandinError> {
 pub fn carry(store: &Store, id: u64) -> Result<(), StandinError> {
     let path = store.request(id);
     let text = std::fs::read(&path).map_err(io("read", &path))?;
-    let mut request: Request = serde_json::from_slice(&text).map_err(|source| StandinError::State { path, source })?;
+    let mut request: Request =
+        serde_json::from_slice(&text).map_err(|source| StandinError::State { path, source })?;
     let pid = std::process::id();
     let ours = |state: &State| state.transaction.as_ref().is_some_and(|one| one.id == id);
     let work = store.change(|state| {
@@ -410,7 +491,9 @@ pub fn carry(store: &Store, id: u64) -> Result<(), StandinError> {
         let cancelled = state.transaction.as_ref().is_some_and(|one| one.cancelled);
         let done = if cancelled {
             let output = Output::failure(match state.slow_at {
-                Step::Initramfs => "error: bwrap(rpmostree-dracut-wrapper): Operation was cancelled",
+                Step::Initramfs => {
+                    "error: bwrap(rpmostree-dracut-wrapper): Operation was cancelled"
+                }
                 _ => "error: Operation was cancelled",
             });
             Done {
@@ -425,7 +508,8 @@ pub fn carry(store: &Store, id: u64) -> Result<(), StandinError> {
         if done.reboots {
             boot::reboot(state, &boot::Reboot::orderly());
         }
-        let text = serde_json::to_vec(&done).map_err(|error| StandinError::Refused(error.to_string()))?;
+        let text =
+            serde_json::to_vec(&done).map_err(|error| StandinError::Refused(error.to_string()))?;
         store::write(&store.result(id), &text)?;
         Ok(done.reboots)
     })?;
@@ -443,7 +527,12 @@ fn read_result(store: &Store, id: u64) -> Option<Done> {
 }
 
 /// Waits for a transaction's result.
-fn wait(store: &Store, id: u64, mut child: Option<Child>, caller: &Caller) -> Result<Output, StandinError> {
+fn wait(
+    store: &Store,
+    id: u64,
+    mut child: Option<Child>,
+    caller: &Caller,
+) -> Result<Output, StandinError> {
     let mut interrupted = false;
     loop {
         // The order matters: a result is written before the transaction is taken out of the state.
@@ -454,7 +543,8 @@ fn wait(store: &Store, id: u64, mut child: Option<Child>, caller: &Caller) -> Re
                 let _ = child.wait();
             }
             return Ok(if interrupted {
-                let stderr = "Caught SIGINT, cancelling transaction\nerror: Operation was cancelled";
+                let stderr =
+                    "Caught SIGINT, cancelling transaction\nerror: Operation was cancelled";
                 Output::failure(stderr)
             } else {
                 done.output
@@ -468,9 +558,14 @@ fn wait(store: &Store, id: u64, mut child: Option<Child>, caller: &Caller) -> Re
                 ..Output::default()
             });
         };
-        let ended = child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+        let ended = child
+            .as_mut()
+            .is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
         let gone = ended || ours.worker.is_some_and(|worker| !is_alive(worker));
-        if gone && read_result(store, id).is_none() && store.load()?.transaction.is_some_and(|one| one.id == id) {
+        if gone
+            && read_result(store, id).is_none()
+            && store.load()?.transaction.is_some_and(|one| one.id == id)
+        {
             store.change(|state| {
                 state.transaction = None;
                 Ok(())

@@ -131,7 +131,9 @@ impl Command {
     /// The D-Bus method, as `status` and the journal name it. `None`: no transaction.
     pub fn method(&self) -> Option<&'static str> {
         Some(match self {
-            Self::OverrideRemove(..) | Self::OverrideReset(..) | Self::OverrideReplace(..) => "UpdateDeployment",
+            Self::OverrideRemove(..) | Self::OverrideReset(..) | Self::OverrideReplace(..) => {
+                "UpdateDeployment"
+            }
             Self::Install(packages, _) | Self::Uninstall(packages, _) => {
                 if packages.install.iter().any(|one| local::is_file(one)) {
                     "UpdateDeployment"

@@ -18,14 +18,19 @@ fn put(root: &Path, path: &str, text: &str) -> Result<(), StandinError> {
 fn remove(root: &Path, path: &str) -> Result<(), StandinError> {
     let path = root.join(path);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", &path)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io("remove", &path)(error))
+        }
         _ => Ok(()),
     }
 }
 
 /// Everything that a boot changes. A machine that hangs keeps the files of the boot before: nothing runs on it.
 pub fn write(root: &Path, state: &State) -> Result<(), StandinError> {
-    let Some(booted) = state.booted().and_then(|index| state.deployments.get(index)) else {
+    let Some(booted) = state
+        .booted()
+        .and_then(|index| state.deployments.get(index))
+    else {
         return Ok(());
     };
     if !state.boot.up {
@@ -39,20 +44,33 @@ pub fn write(root: &Path, state: &State) -> Result<(), StandinError> {
     put(root, "proc/cmdline", &format!("{image} {kargs}\n"))?;
     put(root, "proc/sys/kernel/osrelease", &format!("{kernel}\n"))?;
     let realtime = boot::is_realtime(kernel);
-    let preemption = if realtime { "PREEMPT_RT" } else { "PREEMPT_DYNAMIC" };
+    let preemption = if realtime {
+        "PREEMPT_RT"
+    } else {
+        "PREEMPT_DYNAMIC"
+    };
     put(
         root,
         "proc/version",
-        &format!("Linux version {kernel} (stand-in) (gcc) #1 SMP {preemption} Sat Nov 21 00:00:00 UTC 2026\n"),
+        &format!(
+            "Linux version {kernel} (stand-in) (gcc) #1 SMP {preemption} Sat Nov 21 00:00:00 UTC 2026\n"
+        ),
     )?;
-    put(root, "proc/sys/kernel/random/boot_id", &format!("{}\n", state.boot.id))?;
+    put(
+        root,
+        "proc/sys/kernel/random/boot_id",
+        &format!("{}\n", state.boot.id),
+    )?;
     if realtime {
         put(root, "sys/kernel/realtime", "1\n")?;
     } else {
         remove(root, "sys/kernel/realtime")?;
     }
     put(root, "run/ostree-booted", "")?;
-    let version = state.commits.get(&booted.base).and_then(|commit| commit.base.version.clone());
+    let version = state
+        .commits
+        .get(&booted.base)
+        .and_then(|commit| commit.base.version.clone());
     put(
         root,
         "etc/os-release",
@@ -76,8 +94,15 @@ pub fn write_deployments(root: &Path, state: &State) -> Result<(), StandinError>
     let trees = root.join(format!("ostree/deploy/{}/deploy", state.osname));
     fs::create_dir_all(&trees).map_err(io("create", &trees))?;
     let known = |name: &str| {
-        state.deployments.iter().map(Deployment::directory).any(|one| one == name)
-            || state.orphans.iter().any(|(checksum, serial)| name == format!("{checksum}.{serial}"))
+        state
+            .deployments
+            .iter()
+            .map(Deployment::directory)
+            .any(|one| one == name)
+            || state
+                .orphans
+                .iter()
+                .any(|(checksum, serial)| name == format!("{checksum}.{serial}"))
     };
     for entry in fs::read_dir(&trees).map_err(io("read", &trees))?.flatten() {
         if !known(&entry.file_name().to_string_lossy()) {
@@ -85,7 +110,10 @@ pub fn write_deployments(root: &Path, state: &State) -> Result<(), StandinError>
         }
     }
     for one in &state.deployments {
-        modules(&trees.join(one.directory()).join("usr/lib/modules"), &one.kernel)?;
+        modules(
+            &trees.join(one.directory()).join("usr/lib/modules"),
+            &one.kernel,
+        )?;
     }
     Ok(())
 }
@@ -102,7 +130,10 @@ fn modules(directory: &Path, kernel: &str) -> Result<(), StandinError> {
 }
 
 /// One file for each repository.
-pub fn write_repositories(root: &Path, repositories: &[(String, String)]) -> Result<(), StandinError> {
+pub fn write_repositories(
+    root: &Path,
+    repositories: &[(String, String)],
+) -> Result<(), StandinError> {
     for (id, url) in repositories {
         put(
             root,

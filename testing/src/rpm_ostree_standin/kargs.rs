@@ -76,7 +76,10 @@ fn find_to_delete(args: &[String], wanted: &str) -> Result<usize, String> {
     }
     if value.is_none() {
         // One value: a key alone means it, whatever it is.
-        return found.first().copied().ok_or_else(|| format!("No key '{key}' found"));
+        return found
+            .first()
+            .copied()
+            .ok_or_else(|| format!("No key '{key}' found"));
     }
     args.iter()
         .position(|arg| arg == wanted)

@@ -42,7 +42,9 @@ pub fn is_file(argument: &str) -> bool {
 }
 
 fn has_rpm_suffix(argument: &str) -> bool {
-    Path::new(argument).extension().is_some_and(|extension| extension == "rpm")
+    Path::new(argument)
+        .extension()
+        .is_some_and(|extension| extension == "rpm")
 }
 
 /// Where a file is that a command names: an absolute path is the simulated host's, where it is there.
@@ -55,7 +57,13 @@ pub fn locate(root: &Path, directory: &Path, name: &str) -> std::path::PathBuf {
 }
 
 /// Opens a file, or downloads it from what the state says is served. `out` gets the client's progress.
-pub fn open(state: &State, root: &Path, directory: &Path, argument: &str, out: &mut Vec<String>) -> Opened {
+pub fn open(
+    state: &State,
+    root: &Path,
+    directory: &Path,
+    argument: &str,
+    out: &mut Vec<String>,
+) -> Opened {
     let path = if argument.starts_with("http://") || argument.starts_with("https://") {
         match download(state, argument) {
             Ok(path) => {
@@ -68,7 +76,11 @@ pub fn open(state: &State, root: &Path, directory: &Path, argument: &str, out: &
             }
         }
     } else {
-        locate(root, directory, argument.strip_prefix("file://").unwrap_or(argument))
+        locate(
+            root,
+            directory,
+            argument.strip_prefix("file://").unwrap_or(argument),
+        )
     };
     match read(&path) {
         Ok(package) => Opened::Package(Box::new(package)),
@@ -79,7 +91,11 @@ pub fn open(state: &State, root: &Path, directory: &Path, argument: &str, out: &
 
 fn download(state: &State, url: &str) -> Result<std::path::PathBuf, String> {
     let authority = super::repositories::authority(url);
-    let known = state.files.keys().chain(state.web.keys()).any(|one| super::repositories::authority(one) == authority);
+    let known = state
+        .files
+        .keys()
+        .chain(state.web.keys())
+        .any(|one| super::repositories::authority(one) == authority);
     if !known {
         let refused = "tcp connect error: Connection refused (os error 111)";
         return Err(match state.version {
@@ -116,8 +132,13 @@ pub fn read(path: &Path) -> Result<LocalPackage, ReadError> {
     if content.starts_with(&[0xed, 0xab, 0xee, 0xdb]) {
         return read_rpm(&content);
     }
-    let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let nevra = std::str::from_utf8(first).ok().and_then(|line| line.strip_prefix(MARK));
+    let first = content
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let nevra = std::str::from_utf8(first)
+        .ok()
+        .and_then(|line| line.strip_prefix(MARK));
     let package = nevra.and_then(|nevra| Package::from_nevra(nevra.trim()));
     match package {
         Some(package) if content.ends_with(b"\n") => Ok(LocalPackage {
@@ -125,7 +146,9 @@ pub fn read(path: &Path) -> Result<LocalPackage, ReadError> {
             sha256: hex(&[&content]),
         }),
         Some(_) => Err(ReadError::Format("Reading rpm2cpio: truncated gzip input")),
-        None => Err(ReadError::Format("Reading rpm2cpio: Unrecognized archive format")),
+        None => Err(ReadError::Format(
+            "Reading rpm2cpio: Unrecognized archive format",
+        )),
     }
 }
 
@@ -144,7 +167,8 @@ fn read_rpm(content: &[u8]) -> Result<LocalPackage, ReadError> {
         return Err(ReadError::Format("Reading rpm2cpio: truncated gzip input"));
     }
     let text = |tag| header.text(tag);
-    let (Some(name), Some(version), Some(release), Some(arch)) = (text(1000), text(1001), text(1002), text(1022))
+    let (Some(name), Some(version), Some(release), Some(arch)) =
+        (text(1000), text(1001), text(1002), text(1022))
     else {
         return Err(BAD);
     };
@@ -172,7 +196,9 @@ impl<'a> Header<'a> {
         }
         let entries = number(head.get(8..12)?)? as usize;
         let size = number(head.get(12..16)?)? as usize;
-        let index_end = start.checked_add(16)?.checked_add(entries.checked_mul(16)?)?;
+        let index_end = start
+            .checked_add(16)?
+            .checked_add(entries.checked_mul(16)?)?;
         let end = index_end.checked_add(size)?;
         Some(Self {
             index: content.get(start + 16..index_end)?,
@@ -216,7 +242,9 @@ mod tests {
         std::fs::write(&path, "stand-in package: tuned-rt-2.20-1.el9.noarch\n").unwrap();
         assert_eq!(read(&path).unwrap().package.name, "tuned-rt");
         std::fs::write(&path, "garbage").unwrap();
-        assert!(matches!(read(&path), Err(ReadError::Format(text)) if text.contains("Unrecognized")));
+        assert!(
+            matches!(read(&path), Err(ReadError::Format(text)) if text.contains("Unrecognized"))
+        );
         std::fs::write(&path, "stand-in package: tuned-rt-2.20-1.el9.noarch").unwrap();
         assert!(matches!(read(&path), Err(ReadError::Format(text)) if text.contains("truncated")));
     }
@@ -255,7 +283,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.rpm");
         std::fs::write(&path, &content).unwrap();
-        assert_eq!(read(&path).unwrap().package.nevra(), "microcode_ctl-4:20230808-2.el9.noarch");
+        assert_eq!(
+            read(&path).unwrap().package.nevra(),
+            "microcode_ctl-4:20230808-2.el9.noarch"
+        );
         std::fs::write(&path, &content[..content.len() - 1]).unwrap();
         assert!(matches!(read(&path), Err(ReadError::Format(text)) if text.contains("truncated")));
     }

@@ -199,15 +199,24 @@ enum FaultArguments {
 pub fn run(machine: Machine, executable: &Path) -> Result<String, StandinError> {
     if let Action::Link { directory } = &machine.action {
         RpmOstreeStandin::link_programs(directory, executable)?;
-        return Ok(format!("rpm-ostree, ostree and rpm are in {}.", directory.display()));
+        return Ok(format!(
+            "rpm-ostree, ostree and rpm are in {}.",
+            directory.display()
+        ));
     }
     let root = machine.root.ok_or_else(|| {
-        StandinError::Refused(format!("no host: give --root DIRECTORY or set {}", super::ROOT_VARIABLE))
+        StandinError::Refused(format!(
+            "no host: give --root DIRECTORY or set {}",
+            super::ROOT_VARIABLE
+        ))
     })?;
     if let Action::Init { profile } = &machine.action {
         let profile: Profile = profile.parse().map_err(StandinError::Refused)?;
         RpmOstreeStandin::init(&root, &profile)?;
-        return Ok(format!("{} is a host that booted a stock deployment.", root.display()));
+        return Ok(format!(
+            "{} is a host that booted a stock deployment.",
+            root.display()
+        ));
     }
     let standin = RpmOstreeStandin::open(&root)?;
     act(&standin, machine.action)
@@ -223,15 +232,24 @@ fn act(standin: &RpmOstreeStandin, action: Action) -> Result<String, StandinErro
                 fallback: arguments.fallback,
                 does_not_boot: arguments.does_not_boot,
             })?;
-            let state = if report.up { "is up" } else { "does not come up" };
+            let state = if report.up {
+                "is up"
+            } else {
+                "does not come up"
+            };
             return Ok(format!(
                 "{} with {} {state}, boot {}; staged: {:?}",
                 report.deployment, report.kernel, report.boot_id, report.finalized
             ));
         }
-        Action::Fault { times, fault } => set_fault(standin, times.map_or(Times::Always, Times::Next), fault)?,
+        Action::Fault { times, fault } => {
+            set_fault(standin, times.map_or(Times::Always, Times::Next), fault)?;
+        }
         Action::ClearFaults => standin.clear_faults()?,
-        Action::Busy { title, milliseconds } => {
+        Action::Busy {
+            title,
+            milliseconds,
+        } => {
             standin.foreign_transaction(&title, Duration::from_millis(milliseconds))?;
         }
         Action::ForeignStage { arguments } => {
@@ -266,15 +284,25 @@ fn act(standin: &RpmOstreeStandin, action: Action) -> Result<String, StandinErro
     Ok(String::new())
 }
 
-fn set_fault(standin: &RpmOstreeStandin, times: Times, fault: FaultArguments) -> Result<(), StandinError> {
+fn set_fault(
+    standin: &RpmOstreeStandin,
+    times: Times,
+    fault: FaultArguments,
+) -> Result<(), StandinError> {
     let fault = match fault {
         FaultArguments::DaemonDies { at } => Fault::DaemonDies(at.into()),
-        FaultArguments::Fails { at, message } => Fault::Fails { at: at.into(), message },
+        FaultArguments::Fails { at, message } => Fault::Fails {
+            at: at.into(),
+            message,
+        },
         FaultArguments::Depsolve { message } => Fault::Depsolve(message),
         FaultArguments::PackageNotFound { name } => Fault::PackageNotFound(name),
         FaultArguments::InactiveRemoval { name } => Fault::InactiveRemoval(name),
         FaultArguments::FinalizeFails { message } => Fault::FinalizeFails(message),
-        FaultArguments::KernelDoesNotBoot { release, falls_back } => {
+        FaultArguments::KernelDoesNotBoot {
+            release,
+            falls_back,
+        } => {
             standin.change(|state| state.falls_back = falls_back)?;
             Fault::KernelDoesNotBoot(release)
         }
@@ -297,7 +325,9 @@ fn publish(
 ) -> Result<(), StandinError> {
     let refused = |text: &str| StandinError::Refused(text.to_owned());
     if target.contains("://") && !target.starts_with("ostree-") {
-        let mut list = measured.map(|name| catalog::contents(name).packages).unwrap_or_default();
+        let mut list = measured
+            .map(|name| catalog::contents(name).packages)
+            .unwrap_or_default();
         for nevra in packages {
             let package = Package::from_nevra(nevra);
             list.push(package.ok_or_else(|| refused("a package is NAME-VERSION-RELEASE.ARCH"))?);

@@ -68,7 +68,10 @@ impl Origin {
     pub fn overrides(&self, name: &str) -> bool {
         self.removals.contains(name)
             || self.replacements.keys().any(|nevra| name_of(nevra) == name)
-            || self.remote_replacements.values().any(|names| names.contains(name))
+            || self
+                .remote_replacements
+                .values()
+                .any(|names| names.contains(name))
     }
 
     /// Removes a request by its text, by a local package's NEVRA or by its name. False: there was none.
@@ -76,13 +79,20 @@ impl Origin {
         if self.requested.remove(request) || self.requested_local.remove(request).is_some() {
             return true;
         }
-        let local = self.requested_local.keys().find(|nevra| name_of(nevra) == request).cloned();
+        let local = self
+            .requested_local
+            .keys()
+            .find(|nevra| name_of(nevra) == request)
+            .cloned();
         local.is_some_and(|nevra| self.requested_local.remove(&nevra).is_some())
     }
 
     /// Removes an override by a name or NEVRA: a remote replacement, a removal, a local replacement. False: none.
     pub fn reset(&mut self, package: &str) -> bool {
-        let remote = self.remote_replacements.iter().find(|(_, names)| names.contains(package));
+        let remote = self
+            .remote_replacements
+            .iter()
+            .find(|(_, names)| names.contains(package));
         if let Some(source) = remote.map(|(source, _)| source.clone()) {
             if let Some(names) = self.remote_replacements.get_mut(&source) {
                 names.remove(package);

@@ -20,15 +20,25 @@ pub fn ostree(store: &Store, arguments: &[String], streams: bool) -> Result<Outp
                 Version::V2023_2 => "2022.7",
                 Version::V2024_7 => "2024.5",
             };
-            Ok(Output::success(&format!("libostree:\n Version: '{version}'")))
+            Ok(Output::success(&format!(
+                "libostree:\n Version: '{version}'"
+            )))
         }
         ["admin", "status", ..] => Ok(Output::success(&status(&store.load()?))),
         ["admin", "pin", rest @ ..] => {
             let waited = wait_for_sysroot(store, streams)?;
             let unpin = rest.iter().any(|one| matches!(*one, "-u" | "--unpin"));
-            let which = rest.iter().find(|one| !one.starts_with('-')).copied().unwrap_or_default();
+            let which = rest
+                .iter()
+                .find(|one| !one.starts_with('-'))
+                .copied()
+                .unwrap_or_default();
             let result = store.change(|state| Ok(pin(state, which, unpin)))?;
-            let prefix = if waited && !streams { "Waiting for sysroot lock...\n" } else { "" };
+            let prefix = if waited && !streams {
+                "Waiting for sysroot lock...\n"
+            } else {
+                ""
+            };
             Ok(match result {
                 Ok(text) => Output::success(&format!("{prefix}{text}")),
                 Err(text) => Output::failure(&format!("error: {text}")),
@@ -90,7 +100,11 @@ fn index_of(state: &State, which: &str) -> Result<i64, String> {
         _ if state.version == Version::V2023_2 => None,
         "booted" => Some(booted),
         "pending" => Some(booted.filter(|index| *index > 0).map(|_| 0)),
-        "rollback" => Some(booted.map(|index| index + 1).filter(|index| *index < state.deployments.len())),
+        "rollback" => Some(
+            booted
+                .map(|index| index + 1)
+                .filter(|index| *index < state.deployments.len()),
+        ),
         _ => None,
     };
     match keyword {
@@ -120,16 +134,23 @@ fn status_of(state: &State, one: &Deployment, index: usize, booted: Option<usize
         _ => (" ", ""),
     };
     let mut text = format!("{mark} {} {}{role}", state.osname, one.directory());
-    if let Some(version) = state.commits.get(&one.base).and_then(|commit| commit.base.version.as_ref()) {
+    if let Some(version) = state
+        .commits
+        .get(&one.base)
+        .and_then(|commit| commit.base.version.as_ref())
+    {
         text.push_str("\n    Version: ");
         text.push_str(version);
     }
     if one.pinned {
         text.push_str("\n    Pinned: yes");
     }
-    text.push_str(&match &one.origin.source {
-        Source::Refspec(refspec) if one.layer.is_none() => format!("\n    origin refspec: {refspec}"),
-        _ => "\n    origin: <unknown origin type>".to_owned(),
-    });
+    match &one.origin.source {
+        Source::Refspec(refspec) if one.layer.is_none() => {
+            text.push_str("\n    origin refspec: ");
+            text.push_str(refspec);
+        }
+        _ => text.push_str("\n    origin: <unknown origin type>"),
+    }
     text
 }

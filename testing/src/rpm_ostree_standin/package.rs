@@ -197,9 +197,13 @@ impl Package {
             return;
         };
         let release = self.kernel_release();
-        let capability = |suffix: &str| Capability::exactly(&format!("{family}-{suffix}"), &release);
+        let capability =
+            |suffix: &str| Capability::exactly(&format!("{family}-{suffix}"), &release);
         let (provides, requires) = match part {
-            "" => (vec![], vec![capability("core-uname-r"), capability("modules-uname-r")]),
+            "" => (
+                vec![],
+                vec![capability("core-uname-r"), capability("modules-uname-r")],
+            ),
             "core" => (
                 vec![capability("uname-r"), capability("core-uname-r")],
                 vec![capability("modules-core-uname-r")],
@@ -272,23 +276,39 @@ mod tests {
 
     #[test]
     fn a_nevra_with_an_epoch_is_read_and_written() {
-        let package = Package::from_nevra("microcode_ctl-4:20230808-2.20231009.1.el9_2.noarch").unwrap();
+        let package =
+            Package::from_nevra("microcode_ctl-4:20230808-2.20231009.1.el9_2.noarch").unwrap();
         assert_eq!((package.name.as_str(), package.epoch), ("microcode_ctl", 4));
-        assert_eq!(package.nevra(), "microcode_ctl-4:20230808-2.20231009.1.el9_2.noarch");
+        assert_eq!(
+            package.nevra(),
+            "microcode_ctl-4:20230808-2.20231009.1.el9_2.noarch"
+        );
         assert!(Package::from_nevra("kernel").is_none());
     }
 
     #[test]
     fn versions_are_ordered_as_rpm_does() {
-        for (older, newer) in [("284.11.1", "284.25.1"), ("9", "10"), ("1.0", "1.0.1"), ("1.a", "1.1")] {
-            assert_eq!(compare_versions(older, newer), Ordering::Less, "{older} {newer}");
+        for (older, newer) in [
+            ("284.11.1", "284.25.1"),
+            ("9", "10"),
+            ("1.0", "1.0.1"),
+            ("1.a", "1.1"),
+        ] {
+            assert_eq!(
+                compare_versions(older, newer),
+                Ordering::Less,
+                "{older} {newer}"
+            );
         }
     }
 
     #[test]
     fn a_realtime_kernel_of_9_4_has_a_plus() {
         let package = Package::from_nevra("kernel-rt-core-5.14.0-427.24.1.el9_4.x86_64").unwrap();
-        assert_eq!(package.kernel.as_deref(), Some("5.14.0-427.24.1.el9_4.x86_64+rt"));
+        assert_eq!(
+            package.kernel.as_deref(),
+            Some("5.14.0-427.24.1.el9_4.x86_64+rt")
+        );
         assert!(package.satisfies(&Capability::any("kernel-rt-uname-r")));
     }
 }

@@ -26,7 +26,10 @@ pub fn enabled(root: &Path) -> Vec<Repository> {
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "repo") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "repo")
+        {
             found.extend(parse(&std::fs::read_to_string(&path).unwrap_or_default()));
         }
     }
@@ -37,14 +40,19 @@ pub fn enabled(root: &Path) -> Vec<Repository> {
 fn parse(text: &str) -> Vec<Repository> {
     let mut found: Vec<(Repository, bool)> = Vec::new();
     for line in text.lines().map(str::trim) {
-        if let Some(id) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(id) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             let repository = Repository {
                 id: id.to_owned(),
                 url: String::new(),
                 expire: EXPIRE,
             };
             found.push((repository, true));
-        } else if let (Some((key, value)), Some((repository, enabled))) = (line.split_once('='), found.last_mut()) {
+        } else if let (Some((key, value)), Some((repository, enabled))) =
+            (line.split_once('='), found.last_mut())
+        {
             let value = value.trim();
             match key.trim() {
                 "baseurl" => value.clone_into(&mut repository.url),
@@ -54,7 +62,11 @@ fn parse(text: &str) -> Vec<Repository> {
             }
         }
     }
-    found.into_iter().filter(|(_, enabled)| *enabled).map(|(one, _)| one).collect()
+    found
+        .into_iter()
+        .filter(|(_, enabled)| *enabled)
+        .map(|(one, _)| one)
+        .collect()
 }
 
 fn seconds(text: &str) -> i64 {
@@ -68,7 +80,9 @@ fn seconds(text: &str) -> i64 {
         return i64::MAX;
     }
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    digits.parse::<i64>().map_or(EXPIRE, |number| number.saturating_mul(unit))
+    digits
+        .parse::<i64>()
+        .map_or(EXPIRE, |number| number.saturating_mul(unit))
 }
 
 /// Reads all metadata into the cache, if they are too old; writes what rpm-ostree prints to `out`.
@@ -95,9 +109,13 @@ pub fn refresh(
         if !fresh {
             out.push(format!("Updating metadata for '{}'...done", repository.id));
             let contents = fetch(state, root, repository)?;
-            state
-                .metadata
-                .insert(repository.id.clone(), CachedMetadata { contents, fetched: now });
+            state.metadata.insert(
+                repository.id.clone(),
+                CachedMetadata {
+                    contents,
+                    fetched: now,
+                },
+            );
         }
         if let Some(cached) = state.metadata.get(&repository.id) {
             lines.push(format!(
@@ -116,8 +134,16 @@ pub fn refresh(
 
 /// What an address serves now.
 pub fn served(state: &State, root: &Path, url: &str) -> Option<Contents> {
-    let url = if url.ends_with('/') { url.to_owned() } else { format!("{url}/") };
-    if let Some(contents) = state.web.get(&url).or_else(|| state.web.get(url.trim_end_matches('/'))) {
+    let url = if url.ends_with('/') {
+        url.to_owned()
+    } else {
+        format!("{url}/")
+    };
+    if let Some(contents) = state
+        .web
+        .get(&url)
+        .or_else(|| state.web.get(url.trim_end_matches('/')))
+    {
         return Some(contents.clone());
     }
     let directory = url.strip_prefix("file://")?;
@@ -148,13 +174,21 @@ fn fetch(state: &State, root: &Path, repository: &Repository) -> Result<Contents
 }
 
 fn with_slash(url: &str) -> String {
-    if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
+    if url.ends_with('/') {
+        url.to_owned()
+    } else {
+        format!("{url}/")
+    }
 }
 
 /// A server that serves something else answers 404; any other refuses the connection.
 fn why_not(state: &State, url: &str) -> String {
     let authority = authority(url);
-    let known = state.web.keys().chain(state.files.keys()).any(|one| self::authority(one) == authority);
+    let known = state
+        .web
+        .keys()
+        .chain(state.files.keys())
+        .any(|one| self::authority(one) == authority);
     if known {
         return format!("Status code: 404 for {url} (IP: 127.0.0.1)");
     }
@@ -172,7 +206,12 @@ pub fn authority(url: &str) -> &str {
 }
 
 /// Downloads packages of a repository. The error is what rpm-ostree prints: the metadata were stale.
-pub fn check_download(state: &State, root: &Path, repository: &Repository, nevra: &str) -> Result<(), String> {
+pub fn check_download(
+    state: &State,
+    root: &Path,
+    repository: &Repository,
+    nevra: &str,
+) -> Result<(), String> {
     let there = served(state, root, &repository.url)
         .is_some_and(|contents| contents.packages.iter().any(|one| one.nevra() == nevra));
     if there {
@@ -191,7 +230,12 @@ pub fn check_download(state: &State, root: &Path, repository: &Repository, nevra
 fn file_name(nevra: &str) -> String {
     super::package::Package::from_nevra(nevra).map_or_else(
         || format!("{nevra}.rpm"),
-        |one| format!("{}-{}-{}.{}.rpm", one.name, one.version, one.release, one.arch),
+        |one| {
+            format!(
+                "{}-{}-{}.{}.rpm",
+                one.name, one.version, one.release, one.arch
+            )
+        },
     )
 }
 

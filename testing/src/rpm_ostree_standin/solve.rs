@@ -61,7 +61,9 @@ impl Solution {
     }
 
     fn replacements(&self) -> impl Iterator<Item = &(Package, Package)> {
-        self.replaced_local.iter().chain(self.replaced_remote.values().flatten())
+        self.replaced_local
+            .iter()
+            .chain(self.replaced_remote.values().flatten())
     }
 
     /// Whether the kernel's files are touched, so that the initramfs is built anew.
@@ -73,7 +75,8 @@ impl Solution {
 
     /// The one kernel of the tree. Removing any package that is "the kernel" takes the base's kernel files away.
     pub fn kernel(&self) -> Result<String, String> {
-        let wiped = self.removed.iter().any(Package::is_kernel) || self.replacements().any(|(_, old)| old.is_kernel());
+        let wiped = self.removed.iter().any(Package::is_kernel)
+            || self.replacements().any(|(_, old)| old.is_kernel());
         let brought: BTreeSet<String> = self
             .added
             .iter()
@@ -98,7 +101,12 @@ impl Solution {
 }
 
 /// Solves. The error is rpm-ostree's text after `error: `.
-pub fn solve(base: &[Package], origin: &Origin, sources: &Sources, version: Version) -> Result<Solution, String> {
+pub fn solve(
+    base: &[Package],
+    origin: &Origin,
+    sources: &Sources,
+    version: Version,
+) -> Result<Solution, String> {
     let mut solution = Solution::default();
     apply_overrides(base, origin, sources, &mut solution)?;
     let gone: BTreeSet<String> = solution
@@ -107,7 +115,11 @@ pub fn solve(base: &[Package], origin: &Origin, sources: &Sources, version: Vers
         .chain(solution.replacements().map(|(_, old)| old))
         .map(Package::nevra)
         .collect();
-    let mut kept: Vec<Package> = base.iter().filter(|one| !gone.contains(&one.nevra())).cloned().collect();
+    let mut kept: Vec<Package> = base
+        .iter()
+        .filter(|one| !gone.contains(&one.nevra()))
+        .cloned()
+        .collect();
     kept.extend(solution.replacements().map(|(new, _)| new.clone()));
     let wanted = choose_requested(&kept, origin, sources, &mut solution)?;
     let solver = Solver {
@@ -133,7 +145,9 @@ fn apply_overrides(
 ) -> Result<(), String> {
     for name in &origin.removals {
         match base.iter().find(|one| one.name == *name) {
-            Some(package) if !sources.inactive.contains(name) => solution.removed.push(package.clone()),
+            Some(package) if !sources.inactive.contains(name) => {
+                solution.removed.push(package.clone());
+            }
             _ => solution.inactive_removals.push(name.clone()),
         }
     }
@@ -149,8 +163,15 @@ fn apply_overrides(
     for (source, names) in &origin.remote_replacements {
         let id = source.strip_prefix("repo=").unwrap_or(source);
         for name in names {
-            let layered = sources.layered.iter().filter(|one| sources.offline && one.name == *name);
-            let listed = sources.repositories.iter().filter(|(one, _)| one == id).flat_map(|(_, list)| list);
+            let layered = sources
+                .layered
+                .iter()
+                .filter(|one| sources.offline && one.name == *name);
+            let listed = sources
+                .repositories
+                .iter()
+                .filter(|(one, _)| one == id)
+                .flat_map(|(_, list)| list);
             let new = layered
                 .chain(listed.filter(|one| one.name == *name))
                 .max_by(|a, b| a.compare(b))
@@ -223,7 +244,11 @@ fn best(sources: &Sources, fits: impl Fn(&Package) -> bool) -> Option<(Package, 
         .repositories
         .iter()
         .flat_map(|(id, list)| list.iter().map(move |one| (one, id.as_str())));
-    let cached = sources.pkgcache.values().filter(|_| sources.offline).map(|one| (one, "@commandline"));
+    let cached = sources
+        .pkgcache
+        .values()
+        .filter(|_| sources.offline)
+        .map(|one| (one, "@commandline"));
     listed
         .chain(cached)
         .filter(|(one, _)| fits(one) && !sources.hidden.contains(&one.name))
@@ -239,7 +264,10 @@ struct Solver<'a> {
 }
 
 impl Solver<'_> {
-    fn with_dependencies(&self, wanted: Vec<(Package, String)>) -> Result<Vec<(Package, String)>, String> {
+    fn with_dependencies(
+        &self,
+        wanted: Vec<(Package, String)>,
+    ) -> Result<Vec<(Package, String)>, String> {
         let mut problems = self.same_name(&wanted);
         let mut chosen = wanted;
         let mut index = 0;
@@ -299,7 +327,9 @@ impl Solver<'_> {
                     let mut both = [(one, from), (other, other_from)];
                     both.sort_by(|(a, _), (b, _)| b.compare(a));
                     let [newer, older] = both.map(|(package, from)| self.named(package, from));
-                    problems.push(format!("cannot install both {newer} and {older}\n  - conflicting requests"));
+                    problems.push(format!(
+                        "cannot install both {newer} and {older}\n  - conflicting requests"
+                    ));
                 }
             }
         }
@@ -333,7 +363,8 @@ impl Solver<'_> {
     fn broken_base(&self, chosen: &[(Package, String)]) -> Option<String> {
         self.base
             .iter()
-            .filter(|one| self.kept.contains(one))
+            // One that stays by a fault is unknown to the solver, as in the reports of inactive removals.
+            .filter(|one| self.kept.contains(one) && !self.sources.inactive.contains(&one.name))
             .filter_map(|package| {
                 let lost = package.requires.iter().find(|requirement| {
                     let has = |one: &Package| one.satisfies(requirement);

@@ -245,8 +245,14 @@ impl State {
 
     /// The serial that the next deployment of this commit gets.
     pub fn next_serial(&self, checksum: &str) -> u32 {
-        let listed = self.deployments.iter().map(|one| (&one.checksum, one.serial));
-        let orphaned = self.orphans.iter().map(|(checksum, serial)| (checksum, *serial));
+        let listed = self
+            .deployments
+            .iter()
+            .map(|one| (&one.checksum, one.serial));
+        let orphaned = self
+            .orphans
+            .iter()
+            .map(|(checksum, serial)| (checksum, *serial));
         listed
             .chain(orphaned)
             .filter(|(one, _)| *one == checksum)

@@ -19,7 +19,10 @@ pub fn status(state: &State, booted_only: bool) -> Value {
         json!([
             one.method,
             format!(":1.{}", one.sender),
-            format!("/org/projectatomic/rpmostree1/{}", state.osname.replace('-', "_")),
+            format!(
+                "/org/projectatomic/rpmostree1/{}",
+                state.osname.replace('-', "_")
+            ),
         ])
     });
     json!({
@@ -36,7 +39,14 @@ pub fn is_booted(state: &State, deployment: &Deployment) -> bool {
 }
 
 fn nevra_tuple(package: &Package) -> Value {
-    json!([package.nevra(), package.name, package.epoch, package.version, package.release, package.arch])
+    json!([
+        package.nevra(),
+        package.name,
+        package.epoch,
+        package.version,
+        package.release,
+        package.arch
+    ])
 }
 
 fn deployment(state: &State, one: &Deployment) -> Value {
@@ -64,24 +74,55 @@ fn deployment(state: &State, one: &Deployment) -> Value {
         put("initramfs-args", json!(origin.initramfs_args));
     }
     put("requested-packages", json!(origin.requested));
-    put("requested-local-packages", json!(origin.requested_local.keys().collect::<Vec<_>>()));
+    put(
+        "requested-local-packages",
+        json!(origin.requested_local.keys().collect::<Vec<_>>()),
+    );
     put("requested-local-fileoverride-packages", json!([]));
     put("requested-base-removals", json!(origin.removals));
-    put("requested-base-local-replacements", json!(origin.replacements.keys().collect::<Vec<_>>()));
+    put(
+        "requested-base-local-replacements",
+        json!(origin.replacements.keys().collect::<Vec<_>>()),
+    );
     if !origin.remote_replacements.is_empty() {
-        let list: Vec<Value> = origin.remote_replacements.iter().map(|(source, names)| json!([source, names])).collect();
+        let list: Vec<Value> = origin
+            .remote_replacements
+            .iter()
+            .map(|(source, names)| json!([source, names]))
+            .collect();
         put("requested-base-remote-replacements", json!(list));
     }
-    put("packages", json!(layer.map(|layer| &layer.active_requests).cloned().unwrap_or_default()));
-    let removed: Vec<Value> = layer.iter().flat_map(|layer| &layer.removed).map(nevra_tuple).collect();
+    put(
+        "packages",
+        json!(
+            layer
+                .map(|layer| &layer.active_requests)
+                .cloned()
+                .unwrap_or_default()
+        ),
+    );
+    let removed: Vec<Value> = layer
+        .iter()
+        .flat_map(|layer| &layer.removed)
+        .map(nevra_tuple)
+        .collect();
     put("base-removals", json!(removed));
     let pair = |(new, old): &(Package, Package)| json!([nevra_tuple(new), nevra_tuple(old)]);
-    let local: Vec<Value> = layer.iter().flat_map(|layer| &layer.replaced_local).map(pair).collect();
+    let local: Vec<Value> = layer
+        .iter()
+        .flat_map(|layer| &layer.replaced_local)
+        .map(pair)
+        .collect();
     put("base-local-replacements", json!(local));
     let remote: Map<String, Value> = layer
         .iter()
         .flat_map(|layer| &layer.replaced_remote)
-        .map(|(source, list)| (source.clone(), json!(list.iter().map(pair).collect::<Vec<_>>())))
+        .map(|(source, list)| {
+            (
+                source.clone(),
+                json!(list.iter().map(pair).collect::<Vec<_>>()),
+            )
+        })
         .collect();
     put("base-remote-replacements", Value::Object(remote));
     if state.version == Version::V2023_2 {
@@ -103,7 +144,13 @@ fn deployment(state: &State, one: &Deployment) -> Value {
     Value::Object(map)
 }
 
-fn base_keys(state: &State, one: &Deployment, commit: &Commit, container: bool, map: &mut Map<String, Value>) {
+fn base_keys(
+    state: &State,
+    one: &Deployment,
+    commit: &Commit,
+    container: bool,
+    map: &mut Map<String, Value>,
+) {
     let base = &commit.base;
     let mut put = |key: &str, value: Value| {
         map.insert(key.to_owned(), value);
@@ -112,7 +159,10 @@ fn base_keys(state: &State, one: &Deployment, commit: &Commit, container: bool, 
     if let Some(version) = &base.version {
         put("version", json!(version));
     }
-    let timestamp = one.layer.as_ref().map_or(base.timestamp, |layer| layer.timestamp);
+    let timestamp = one
+        .layer
+        .as_ref()
+        .map_or(base.timestamp, |layer| layer.timestamp);
     put("timestamp", json!(timestamp));
     if one.layer.is_some() {
         put("base-checksum", json!(one.base));
@@ -132,7 +182,10 @@ fn base_keys(state: &State, one: &Deployment, commit: &Commit, container: bool, 
         Source::Refspec(refspec) => {
             put("origin", json!(refspec));
             put("gpg-enabled", json!(false));
-            let pending = state.refs.get(refspec).filter(|checksum| **checksum != one.base);
+            let pending = state
+                .refs
+                .get(refspec)
+                .filter(|checksum| **checksum != one.base);
             if let Some(newer) = pending.and_then(|checksum| state.commits.get(checksum)) {
                 put("pending-base-checksum", json!(newer.base.checksum));
                 put("pending-base-timestamp", json!(newer.base.timestamp));
@@ -147,7 +200,10 @@ fn base_keys(state: &State, one: &Deployment, commit: &Commit, container: bool, 
 fn base_meta(one: &Deployment, commit: &Commit) -> Value {
     let base = &commit.base;
     let Some(digest) = &commit.digest else {
-        let kernel = base.packages.iter().find_map(|package| package.kernel.as_ref());
+        let kernel = base
+            .packages
+            .iter()
+            .find_map(|package| package.kernel.as_ref());
         return json!({
             "ostree.linux": kernel,
             "version": base.version,
@@ -171,7 +227,12 @@ fn base_meta(one: &Deployment, commit: &Commit) -> Value {
     })
 }
 
-fn layered_meta(state: &State, one: &Deployment, layer: &Layer, versioned: Option<&Commit>) -> Value {
+fn layered_meta(
+    state: &State,
+    one: &Deployment,
+    layer: &Layer,
+    versioned: Option<&Commit>,
+) -> Value {
     let digest = hex(&[b"state", one.checksum.as_bytes()]);
     let repositories: Vec<Value> = layer
         .repositories
@@ -200,7 +261,9 @@ fn layered_meta(state: &State, one: &Deployment, layer: &Layer, versioned: Optio
 pub fn cached_update(state: &State, checksum: &str) -> Option<Value> {
     let commit = state.commits.get(checksum)?;
     let first = state.deployments.first()?;
-    let booted = state.booted().and_then(|index| state.deployments.get(index))?;
+    let booted = state
+        .booted()
+        .and_then(|index| state.deployments.get(index))?;
     let mut update = json!({
         "osname": state.osname,
         "checksum": commit.base.checksum,
@@ -224,7 +287,8 @@ pub fn cached_update(state: &State, checksum: &str) -> Option<Value> {
         })
         .collect();
     if !changed.is_empty() {
-        update["rpm-diff"] = json!({"upgraded": changed, "downgraded": [], "added": [], "removed": []});
+        update["rpm-diff"] =
+            json!({"upgraded": changed, "downgraded": [], "added": [], "removed": []});
     }
     Some(update)
 }

@@ -45,12 +45,14 @@ impl Store {
 
     /// The file in which a transaction's result waits for its clients.
     pub fn result(&self, transaction: u64) -> PathBuf {
-        self.file.with_file_name(format!("transaction-{transaction}.json"))
+        self.file
+            .with_file_name(format!("transaction-{transaction}.json"))
     }
 
     /// The file in which a transaction's request waits for the process that carries it out.
     pub fn request(&self, transaction: u64) -> PathBuf {
-        self.file.with_file_name(format!("request-{transaction}.json"))
+        self.file
+            .with_file_name(format!("request-{transaction}.json"))
     }
 
     /// Writes the first state.
@@ -73,7 +75,10 @@ impl Store {
     }
 
     /// Changes it under the lock. Nothing is written when `change` fails.
-    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, StandinError>) -> Result<T, StandinError> {
+    pub fn change<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, StandinError>,
+    ) -> Result<T, StandinError> {
         let path = self.file.with_file_name("lock");
         let lock: File = OpenOptions::new()
             .create(true)

@@ -77,7 +77,8 @@ pub enum End {
 }
 
 /// The `GDBus.Error:` prefix of errors that a method call returns, for G_IO_ERROR_BUSY.
-const CODE_26: &str = "GDBus.Error:org.gtk.GDBus.UnmappedGError.Quark._g_2dio_2derror_2dquark.Code26: ";
+const CODE_26: &str =
+    "GDBus.Error:org.gtk.GDBus.UnmappedGError.Quark._g_2dio_2derror_2dquark.Code26: ";
 
 /// A transaction that can't begin because of `message`: as the client prints it.
 pub fn refused(version: Version, command: &Command, message: &str) -> Output {
@@ -101,7 +102,8 @@ pub fn busy(transaction: &Transaction) -> String {
 
 /// Begins a transaction that nobody here carries out.
 pub fn begin_foreign(state: &mut State, title: &str, duration: Duration) {
-    let ends = super::client::now_milliseconds() + i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2);
+    let ends = super::client::now_milliseconds()
+        + i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2);
     state.transactions += 1;
     state.clients += 1;
     state.transaction = Some(Transaction {
@@ -119,10 +121,15 @@ pub fn begin_foreign(state: &mut State, title: &str, duration: Duration) {
 /// A new base becomes known.
 pub fn publish_base(state: &mut State, reference: &str, base: Base) {
     if reference.contains(':') {
-        let digest = format!("sha256:{}", boot::hex(&[b"image", base.checksum.as_bytes()]));
+        let digest = format!(
+            "sha256:{}",
+            boot::hex(&[b"image", base.checksum.as_bytes()])
+        );
         state.images.insert(reference.to_owned(), (base, digest));
     } else {
-        state.refs.insert(reference.to_owned(), base.checksum.clone());
+        state
+            .refs
+            .insert(reference.to_owned(), base.checksum.clone());
         let commit = Commit { base, digest: None };
         state.commits.insert(commit.base.checksum.clone(), commit);
     }
@@ -148,7 +155,11 @@ pub fn perform(state: &mut State, root: &Path, request: &Request) -> Done {
         Ok(End::Nothing) => (77, false),
         Ok(End::Reboot) => (-15, true),
         Err(message) => {
-            let prefix = if matches!(request.command, Command::Cleanup(_)) { "cleanup: " } else { "" };
+            let prefix = if matches!(request.command, Command::Cleanup(_)) {
+                "cleanup: "
+            } else {
+                ""
+            };
             if !stderr.is_empty() {
                 stderr.push('\n');
             }
@@ -189,14 +200,25 @@ fn carry_out(state: &mut State, context: &mut Context) -> Result<End, String> {
     let request = context.request;
     let layers = matches!(
         request.command,
-        Command::OverrideRemove(..) | Command::OverrideReplace(..) | Command::Install(..) | Command::Uninstall(..)
+        Command::OverrideRemove(..)
+            | Command::OverrideReplace(..)
+            | Command::Install(..)
+            | Command::Uninstall(..)
     );
-    if layers && state.take_fault(|fault| matches!(fault, Fault::LockLayering).then_some(())).is_some() {
+    if layers
+        && state
+            .take_fault(|fault| matches!(fault, Fault::LockLayering).then_some(()))
+            .is_some()
+    {
         return Err("Cannot operate; `LockLayering=true` in configuration.".to_owned());
     }
     match &request.command {
-        Command::OverrideRemove(packages, flags) => edit::override_remove(state, context, packages, flags),
-        Command::OverrideReset(packages, flags) => edit::override_reset(state, context, packages, flags),
+        Command::OverrideRemove(packages, flags) => {
+            edit::override_remove(state, context, packages, flags)
+        }
+        Command::OverrideReset(packages, flags) => {
+            edit::override_reset(state, context, packages, flags)
+        }
         Command::OverrideReplace(packages, flags, from) => {
             edit::override_replace(state, context, packages, flags, from.as_deref())
         }
@@ -204,20 +226,30 @@ fn carry_out(state: &mut State, context: &mut Context) -> Result<End, String> {
             edit::install(state, context, packages, flags)
         }
         Command::Kargs(changes, flags) => edit::kargs(state, context, changes, flags),
-        Command::Initramfs(enable, arguments) => edit::initramfs(state, context, *enable, arguments),
-        Command::Cleanup(what) => Ok(cleanup::cleanup(state, context, what)),
+        Command::Initramfs(enable, arguments) => {
+            edit::initramfs(state, context, *enable, arguments)
+        }
+        Command::Cleanup(what) => Ok(cleanup::cleanup(state, context, *what)),
         Command::Rollback(flags) => cleanup::rollback(state, context, flags),
         Command::Finalize {
             checksum,
             any,
             unlocked,
         } => cleanup::finalize(state, checksum.as_deref(), *any, *unlocked),
-        Command::Rebase(target, custom, flags) => rebase::rebase(state, context, target, custom.as_ref(), flags),
+        Command::Rebase(target, custom, flags) => {
+            rebase::rebase(state, context, target, custom.as_ref(), flags)
+        }
         Command::Deploy(target, flags) => rebase::deploy_revision(state, context, target, flags),
         Command::Upgrade(flags) => rebase::upgrade(state, context, flags),
         Command::RefreshMetadata(_) => {
             let mut out = Vec::new();
-            let result = super::repositories::refresh(state, context.root, &request.repositories, request.now, &mut out);
+            let result = super::repositories::refresh(
+                state,
+                context.root,
+                &request.repositories,
+                request.now,
+                &mut out,
+            );
             context.out.append(&mut out);
             result.map(|()| End::Changed)
         }
@@ -244,7 +276,8 @@ fn reboot_if(state: &mut State, flags: &Flags) -> Result<End, String> {
 
 /// A fault that is set for this step.
 fn step(state: &mut State, at: Step) -> Result<(), String> {
-    let dies = state.take_fault(|fault| matches!(fault, Fault::DaemonDies(step) if *step == at).then_some(()));
+    let dies = state
+        .take_fault(|fault| matches!(fault, Fault::DaemonDies(step) if *step == at).then_some(()));
     if dies.is_some() {
         return Err(
             "Bus owner changed, aborting. This likely means the daemon crashed; check logs with `journalctl -xe`."

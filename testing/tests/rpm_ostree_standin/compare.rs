@@ -13,7 +13,11 @@ pub struct Names {
 }
 
 fn short(checksum: &str) -> String {
-    checksum.trim_start_matches("sha256:").chars().take(8).collect()
+    checksum
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(8)
+        .collect()
 }
 
 impl Names {
@@ -25,13 +29,16 @@ impl Names {
                 self.forth.insert(a.clone(), b.clone());
                 self.back.insert(b, a.clone());
                 if own.len() >= 64 {
-                    self.full.insert(a, own.trim_start_matches("sha256:").to_owned());
+                    self.full
+                        .insert(a, own.trim_start_matches("sha256:").to_owned());
                 }
                 true
             }
             (Some(known), _) => {
                 if own.len() >= 64 {
-                    self.full.entry(a).or_insert_with(|| own.trim_start_matches("sha256:").to_owned());
+                    self.full
+                        .entry(a)
+                        .or_insert_with(|| own.trim_start_matches("sha256:").to_owned());
                 }
                 *known == b
             }
@@ -52,7 +59,9 @@ fn is_checksum(word: &str) -> bool {
 fn tokens(text: &str) -> Vec<&str> {
     text.split_inclusive(|c: char| !c.is_ascii_alphanumeric())
         .flat_map(|part| {
-            let cut = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).len();
+            let cut = part
+                .trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+                .len();
             let (word, separator) = part.split_at(cut);
             [word, separator]
         })
@@ -102,6 +111,22 @@ pub fn same_stderr(names: &mut Names, recorded: &str, own: &str) -> bool {
     same_text(names, &normal(recorded), &normal(own))
 }
 
+/// Lines that mean something to a caller.
+const FIXED: [&str; 12] = [
+    "No changes.",
+    "No change.",
+    "Deployments unchanged.",
+    "No upgrade available.",
+    "No updates available.",
+    "No active transaction.",
+    "Cancelled.",
+    "Exiting because of",
+    "Use \"rpm-ostree override reset\"",
+    "Run \"systemctl reboot\"",
+    "Changes queued",
+    "Moving '",
+];
+
 /// The lines of standard output that a caller may rely on.
 pub fn essential(argv: &[String], stdout: &str) -> String {
     let kargs = argv.get(1).is_some_and(|word| word == "kargs") && stdout.contains("root=");
@@ -117,25 +142,18 @@ pub fn essential(argv: &[String], stdout: &str) -> String {
     if argv.get(1).is_some_and(|word| word == "status") && stdout.starts_with("State:") {
         return status_text(stdout);
     }
-    const FIXED: [&str; 12] = [
-        "No changes.",
-        "No change.",
-        "Deployments unchanged.",
-        "No upgrade available.",
-        "No updates available.",
-        "No active transaction.",
-        "Cancelled.",
-        "Exiting because of",
-        "Use \"rpm-ostree override reset\"",
-        "Run \"systemctl reboot\"",
-        "Changes queued",
-        "Moving '",
+    let sections = [
+        "Inactive base",
+        "Upgraded:",
+        "Downgraded:",
+        "Removed:",
+        "Added:",
     ];
-    let sections = ["Inactive base", "Upgraded:", "Downgraded:", "Removed:", "Added:"];
     let mut lines = Vec::new();
     let mut inside = false;
     for line in stdout.lines() {
-        inside = sections.iter().any(|section| line.starts_with(section)) || inside && line.starts_with("  ");
+        inside = sections.iter().any(|section| line.starts_with(section))
+            || inside && line.starts_with("  ");
         if inside || FIXED.iter().any(|fixed| line.starts_with(fixed)) {
             lines.push(line);
         }
@@ -172,7 +190,11 @@ pub fn summary(index: usize, full: &Value) -> Value {
         .collect();
     short.insert("index".to_owned(), json!(index));
     short.insert("serial".to_owned(), full["serial"].clone());
-    let flags = if flags.is_empty() { Vec::new() } else { vec![flags.join("+")] };
+    let flags = if flags.is_empty() {
+        Vec::new()
+    } else {
+        vec![flags.join("+")]
+    };
     short.insert("flags".to_owned(), json!(flags));
     short.insert("version".to_owned(), full["version"].clone());
     short.insert(
@@ -182,7 +204,10 @@ pub fn summary(index: usize, full: &Value) -> Value {
     let linux = full
         .pointer("/layered-commit-meta/ostree.linux")
         .or_else(|| full.pointer("/base-commit-meta/ostree.linux"));
-    short.insert("ostree.linux".to_owned(), linux.cloned().unwrap_or_else(|| json!("None")));
+    short.insert(
+        "ostree.linux".to_owned(),
+        linux.cloned().unwrap_or_else(|| json!("None")),
+    );
     for key in [
         "checksum",
         "base-checksum",
@@ -211,8 +236,14 @@ pub fn summary(index: usize, full: &Value) -> Value {
         .collect();
     removals.sort();
     // The recording's short form names only the NEVRAs of local replacements.
-    if let Some(pairs) = short.get("base-local-replacements").and_then(Value::as_array) {
-        let names: Vec<Value> = pairs.iter().map(|pair| json!([pair[0][0], pair[1][0]])).collect();
+    if let Some(pairs) = short
+        .get("base-local-replacements")
+        .and_then(Value::as_array)
+    {
+        let names: Vec<Value> = pairs
+            .iter()
+            .map(|pair| json!([pair[0][0], pair[1][0]]))
+            .collect();
         short.insert("base-local-replacements".to_owned(), json!(names));
     }
     if !removals.is_empty() {
@@ -287,7 +318,12 @@ const ANY_VALUE: [&str; 15] = [
 ];
 
 /// Compares full values: the same keys, the same types, the same values up to renamed checksums.
-pub fn same_value(names: &mut Names, path: &str, recorded: &Value, own: &Value) -> Result<(), String> {
+pub fn same_value(
+    names: &mut Names,
+    path: &str,
+    recorded: &Value,
+    own: &Value,
+) -> Result<(), String> {
     let key = path.rsplit('/').next().unwrap_or_default();
     let kind = |value: &Value| match value {
         Value::Null => 0,
@@ -306,7 +342,9 @@ pub fn same_value(names: &mut Names, path: &str, recorded: &Value, own: &Value) 
     match (recorded, own) {
         (Value::Object(a), Value::Object(b)) => {
             for (key, value) in a {
-                let other = b.get(key).ok_or_else(|| format!("{path}/{key} is missing, recorded {value}"))?;
+                let other = b
+                    .get(key)
+                    .ok_or_else(|| format!("{path}/{key} is missing, recorded {value}"))?;
                 same_value(names, &format!("{path}/{key}"), value, other)?;
             }
             match b.iter().find(|(key, _)| !a.contains_key(*key)) {
@@ -323,9 +361,13 @@ pub fn same_value(names: &mut Names, path: &str, recorded: &Value, own: &Value) 
             if a.len() != b.len() {
                 return Err(format!("{path}: {own}, recorded {recorded}"));
             }
-            a.iter().zip(&b).try_for_each(|(a, b)| same_value(names, &format!("{path}/-"), a, b))
+            a.iter()
+                .zip(&b)
+                .try_for_each(|(a, b)| same_value(names, &format!("{path}/-"), a, b))
         }
-        (Value::String(a), Value::String(b)) if key.ends_with("checksum") || key.ends_with("digest") => {
+        (Value::String(a), Value::String(b))
+            if key.ends_with("checksum") || key.ends_with("digest") =>
+        {
             if names.same(a, b) {
                 Ok(())
             } else {

@@ -8,13 +8,26 @@ pub struct Difference {
     pub reason: &'static str,
 }
 
-const NO_USERS: &str = "recorded as uid 1000, whose D-Bus connection was closed: the stand-in has no users";
+const NO_USERS: &str =
+    "recorded as uid 1000, whose D-Bus connection was closed: the stand-in has no users";
 
 const COMMON: &[Difference] = &[
-    Difference { number: 256, reason: NO_USERS },
-    Difference { number: 257, reason: NO_USERS },
-    Difference { number: 258, reason: NO_USERS },
-    Difference { number: 259, reason: NO_USERS },
+    Difference {
+        number: 256,
+        reason: NO_USERS,
+    },
+    Difference {
+        number: 257,
+        reason: NO_USERS,
+    },
+    Difference {
+        number: 258,
+        reason: NO_USERS,
+    },
+    Difference {
+        number: 259,
+        reason: NO_USERS,
+    },
 ];
 
 const ONLY_2024_7: &[Difference] = &[Difference {
@@ -25,6 +38,10 @@ const ONLY_2024_7: &[Difference] = &[Difference {
 
 /// Those of a version.
 pub fn of(version: &str) -> impl Iterator<Item = &'static Difference> {
-    let own = if version == "2024.7" { ONLY_2024_7 } else { &[] };
+    let own = if version == "2024.7" {
+        ONLY_2024_7
+    } else {
+        &[]
+    };
     COMMON.iter().chain(own)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use realtime_testing::rpm_ostree_standin::{Output, RpmOstreeStandin};
 
 /// A generous limit: the machine may be loaded.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Starts a client of the stand-in's executable.
 pub fn start(standin: &RpmOstreeStandin, directory: &Path, argv: &[String]) -> Child {
@@ -40,16 +40,18 @@ pub fn until_runs(standin: &RpmOstreeStandin, client: &mut Child) {
         // One that was refused has ended, and its output says so.
         client.try_wait().unwrap().is_some()
             || standin
-            .state()
-            .unwrap()
-            .transaction
-            .is_some_and(|one| one.worker.is_some_and(|worker| worker != pid))
+                .state()
+                .unwrap()
+                .transaction
+                .is_some_and(|one| one.worker.is_some_and(|worker| worker != pid))
     });
 }
 
 /// Waits until none runs.
 pub fn until_idle(standin: &RpmOstreeStandin) {
-    until("no transaction runs", || standin.state().unwrap().transaction.is_none());
+    until("no transaction runs", || {
+        standin.state().unwrap().transaction.is_none()
+    });
 }
 
 /// Sends a signal.
@@ -63,9 +65,17 @@ pub fn signal(process: u32, signal: nix::sys::signal::Signal) {
 pub fn output(child: Child) -> Output {
     use std::os::unix::process::ExitStatusExt as _;
     let output = child.wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+    let text = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes)
+            .trim_end_matches('\n')
+            .to_owned()
+    };
     Output {
-        code: output.status.code().or(output.status.signal().map(|signal| -signal)).unwrap(),
+        code: output
+            .status
+            .code()
+            .or(output.status.signal().map(|signal| -signal))
+            .unwrap(),
         stdout: text(&output.stdout),
         stderr: text(&output.stderr),
     }

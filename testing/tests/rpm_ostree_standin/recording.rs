@@ -39,9 +39,13 @@ pub struct Recording {
 impl Recording {
     /// `None` where the recordings are not.
     pub fn load(version: &str) -> Option<Self> {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/rpm-ostree/real");
+        let directory =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/rpm-ostree/real");
         let text = std::fs::read_to_string(directory.join(format!("{version}.jsonl"))).ok()?;
-        let entries = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let entries = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         Some(Self {
             entries,
             directory,
@@ -51,18 +55,28 @@ impl Recording {
 
     /// A full status.
     pub fn status(&self, name: &str) -> Value {
-        let path = self.directory.join("status").join(format!("{}-{name}", self.version));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let path = self
+            .directory
+            .join("status")
+            .join(format!("{}-{name}", self.version));
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_json::from_str(&text).unwrap()
     }
 }
 
 /// Splits a recorded command line: words, where only a known value has a space.
 pub fn words(argv: &str) -> Vec<String> {
-    let known = ["%{NAME} %{EPOCH} %{VERSION}-%{RELEASE}.%{ARCH}\\n", "Managed by machine-config-operator", "q=\"x y\""];
+    let known = [
+        "%{NAME} %{EPOCH} %{VERSION}-%{RELEASE}.%{ARCH}\\n",
+        "Managed by machine-config-operator",
+        "q=\"x y\"",
+    ];
     let mut text = argv.to_owned();
     for value in known {
         text = text.replace(value, &value.replace(' ', "\u{1}"));
     }
-    text.split(' ').map(|word| word.replace('\u{1}', " ")).collect()
+    text.split(' ')
+        .map(|word| word.replace('\u{1}', " "))
+        .collect()
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use nix::sys::signal::Signal;
-use realtime_testing::rpm_ostree_standin::{Fault, Output, Profile, Reboot, RpmOstreeStandin, Step, Times, catalog};
+use realtime_testing::rpm_ostree_standin::{
+    Fault, Output, Profile, Reboot, RpmOstreeStandin, Step, Times, catalog,
+};
 use serde_json::Value;
 
 use super::compare::{self, Names};
@@ -76,7 +78,9 @@ pub fn replay(version: &str, recording: &Recording) -> Report {
     write_files(&files);
     standin
         .change(|state| {
-            state.files.insert(format!("{}/rpms/", catalog::SERVER), files.clone());
+            state
+                .files
+                .insert(format!("{}/rpms/", catalog::SERVER), files.clone());
         })
         .unwrap();
     let mut replay = Replay {
@@ -107,12 +111,19 @@ fn write_files(directory: &Path) {
         packages.extend(catalog::base(generation).packages);
     }
     for package in packages {
-        let file = format!("{}-{}-{}.{}.rpm", package.name, package.version, package.release, package.arch);
+        let file = format!(
+            "{}-{}-{}.{}.rpm",
+            package.name, package.version, package.release, package.arch
+        );
         let text = format!("stand-in package: {}\n", package.nevra());
         std::fs::write(directory.join(file), text).unwrap();
     }
     std::fs::write(directory.join("broken.rpm"), "no package\n").unwrap();
-    std::fs::write(directory.join("truncated.rpm"), "stand-in package: tuned-rt-2.20-1.el9.noarch").unwrap();
+    std::fs::write(
+        directory.join("truncated.rpm"),
+        "stand-in package: tuned-rt-2.20-1.el9.noarch",
+    )
+    .unwrap();
 }
 
 impl Replay<'_> {
@@ -125,11 +136,15 @@ impl Replay<'_> {
         }
     }
 
-    fn mismatch(&mut self, entry: &Entry, text: String) {
+    fn mismatch(&mut self, entry: &Entry, text: &str) {
         if entry.argv.is_some() && !self.report.mismatches.contains_key(&entry.n) {
             self.report.mismatched_interactions += 1;
         }
-        let what = entry.argv.as_deref().or(entry.event.as_deref()).unwrap_or_default();
+        let what = entry
+            .argv
+            .as_deref()
+            .or(entry.event.as_deref())
+            .unwrap_or_default();
         let text = format!("{}\n     {what}", text.replace('\n', "\n     "));
         self.report.mismatches.entry(entry.n).or_insert(text);
     }
@@ -145,7 +160,8 @@ impl Replay<'_> {
     /// What was done between the recorded lines, seen from the lists before and after.
     fn prepare(&mut self, number: u64) {
         const CLEANED: [u64; 20] = [
-            203, 205, 218, 221, 227, 235, 237, 239, 241, 267, 315, 321, 322, 323, 324, 325, 326, 333, 352, 450,
+            203, 205, 218, 221, 227, 235, 237, 239, 241, 267, 315, 321, 322, 323, 324, 325, 326,
+            333, 352, 450,
         ];
         const RESET: &str = "override reset kernel kernel-core kernel-modules kernel-modules-core kernel-modules-extra \
                              --uninstall kernel-rt-core --uninstall kernel-rt-modules --uninstall \
@@ -156,11 +172,16 @@ impl Replay<'_> {
         }
         match number {
             243 => self.set_repository(Some("http://127.0.0.1:1/nosuchdir/")),
-            323 | 334 | 349 => {}
-            326 => self.standin.fault(Fault::DaemonDies(Step::Download), Times::Next(1)).unwrap(),
+            326 => self
+                .standin
+                .fault(Fault::DaemonDies(Step::Download), Times::Next(1))
+                .unwrap(),
             395 | 397 | 488 | 535 | 537 => self.hidden("cleanup -r"),
             337 => self.hidden("cleanup -m"),
-            339 => self.standin.fault(Fault::DaemonDies(Step::Staged), Times::Next(1)).unwrap(),
+            339 => self
+                .standin
+                .fault(Fault::DaemonDies(Step::Staged), Times::Next(1))
+                .unwrap(),
             378 | 518 => {
                 self.hidden("cleanup -p -r");
                 self.boot_space(1463);
@@ -197,10 +218,14 @@ impl Replay<'_> {
     }
 
     fn set_repository(&self, url: Option<&str>) {
-        let file = self.standin.root().join("etc/yum.repos.d/coreos-extensions.repo");
+        let file = self
+            .standin
+            .root()
+            .join("etc/yum.repos.d/coreos-extensions.repo");
         match url {
             Some(url) => {
-                let text = format!("[coreos-extensions]\nname=x\nbaseurl={url}\nenabled=1\ngpgcheck=0\n");
+                let text =
+                    format!("[coreos-extensions]\nname=x\nbaseurl={url}\nenabled=1\ngpgcheck=0\n");
                 std::fs::write(file, text).unwrap();
             }
             None => {
@@ -217,25 +242,33 @@ impl Replay<'_> {
         } else if event == "no repo configured" {
             self.set_repository(None);
         } else if let Some(name) = event.strip_prefix("new base published: ref rhcos/stable -> v") {
-            self.standin.publish_base("rhcos/stable", catalog::base(name.parse().unwrap())).unwrap();
+            self.standin
+                .publish_base("rhcos/stable", catalog::base(name.parse().unwrap()))
+                .unwrap();
         } else if event.starts_with("reboot: ") {
             self.reboot(entry, event.contains("POWER CUT"));
         } else if event.starts_with("admin picks the older") {
             self.next_reboot_older = true;
         } else if event.starts_with("LockLayering") {
-            self.standin.fault(Fault::LockLayering, Times::Always).unwrap();
+            self.standin
+                .fault(Fault::LockLayering, Times::Always)
+                .unwrap();
         } else if event.contains("/run/ostree-booted absent") {
             self.standin.clear_faults().unwrap();
             std::fs::remove_file(&booted).unwrap();
         } else if event.contains("(masked)") {
             std::fs::write(&booted, "").unwrap();
             let text = "Failed to start rpm-ostreed.service: Unit rpm-ostreed.service is masked.";
-            self.standin.fault(Fault::DaemonCannotStart(text.to_owned()), Times::Always).unwrap();
+            self.standin
+                .fault(Fault::DaemonCannotStart(text.to_owned()), Times::Always)
+                .unwrap();
         } else if event == "daemon binary failing" {
             self.standin.clear_faults().unwrap();
             let text = "Job for rpm-ostreed.service failed because the control process exited with error code.\nSee \
                         \"systemctl status rpm-ostreed.service\" and \"journalctl -xeu rpm-ostreed.service\" for details.";
-            self.standin.fault(Fault::DaemonCannotStart(text.to_owned()), Times::Always).unwrap();
+            self.standin
+                .fault(Fault::DaemonCannotStart(text.to_owned()), Times::Always)
+                .unwrap();
         } else if event == "D-Bus daemon stopped" {
             self.standin.clear_faults().unwrap();
         } else if event.starts_with("SIGKILL of rpm-ostreed as soon as") {
@@ -253,14 +286,21 @@ impl Replay<'_> {
     fn reboot(&mut self, entry: &Entry, power_cut: bool) {
         // The client of a transaction that the reboot interrupts is recorded behind it.
         let next = self.recording.entries.iter().find(|one| one.n > entry.n);
-        let interrupted = next.filter(|one| one.note.as_deref().is_some_and(|note| note.starts_with("client, ")));
+        let interrupted = next.filter(|one| {
+            one.note
+                .as_deref()
+                .is_some_and(|note| note.starts_with("client, "))
+        });
         if let Some(client) = interrupted.filter(|one| one.rc.is_some_and(|rc| rc < 0)) {
             let argv = self.argv(client);
             self.start_long(client.n, &argv);
         } else if let Some(client) = interrupted {
             // It had failed before.
             let argv = self.argv(client);
-            self.clients.insert(client.n, processes::start(&self.standin, &self.files, &argv));
+            self.clients.insert(
+                client.n,
+                processes::start(&self.standin, &self.files, &argv),
+            );
             processes::until("the client has ended", || {
                 let child = self.clients.get_mut(&client.n).unwrap();
                 child.try_wait().unwrap().is_some()
@@ -281,7 +321,13 @@ impl Replay<'_> {
     fn argv(&self, entry: &Entry) -> Vec<String> {
         words(entry.argv.as_deref().unwrap())
             .into_iter()
-            .map(|word| if word.len() == 64 { self.names.own(&word).unwrap_or(word) } else { word })
+            .map(|word| {
+                if word.len() == 64 {
+                    self.names.own(&word).unwrap_or(word)
+                } else {
+                    word
+                }
+            })
             .collect()
     }
 
@@ -305,7 +351,8 @@ impl Replay<'_> {
 
     fn interaction(&mut self, entry: &Entry, recorded: &[String]) {
         let program = recorded.first().map(String::as_str).unwrap_or_default();
-        if !["rpm-ostree", "ostree", "rpm", "timeout"].contains(&program) || recorded.get(1).is_some_and(|one| one == "container")
+        if !["rpm-ostree", "ostree", "rpm", "timeout"].contains(&program)
+            || recorded.get(1).is_some_and(|one| one == "container")
         {
             self.report.others += 1;
             self.publish_images(recorded);
@@ -319,22 +366,37 @@ impl Replay<'_> {
         let stderr = entry.stderr.clone().unwrap_or_default();
         let stdout = entry.stdout.clone().unwrap_or_default();
         if output.code != rc {
-            self.mismatch(entry, format!("rc {}, recorded {rc}: {} {stderr}", output.code, output.stderr));
+            self.mismatch(
+                entry,
+                &format!(
+                    "rc {}, recorded {rc}: {} {stderr}",
+                    output.code, output.stderr
+                ),
+            );
             self.resynchronize(entry);
             return;
         }
         if !compare::same_stderr(&mut self.names, &stderr, &output.stderr) {
-            self.mismatch(entry, format!("stderr {:?}, recorded {stderr:?}", output.stderr));
+            self.mismatch(
+                entry,
+                &format!("stderr {:?}, recorded {stderr:?}", output.stderr),
+            );
         }
-        let (wanted, got) = (compare::essential(recorded, &stdout), compare::essential(recorded, &output.stdout));
+        let (wanted, got) = (
+            compare::essential(recorded, &stdout),
+            compare::essential(recorded, &output.stdout),
+        );
         // A killed client's output is cut off anywhere.
         if rc >= 0 && !compare::same_text(&mut self.names, &wanted, &got) {
-            self.mismatch(entry, format!("stdout {got:?}, recorded {wanted:?}"));
+            self.mismatch(entry, &format!("stdout {got:?}, recorded {wanted:?}"));
         }
         if compare::same_text(&mut self.names, stdout.trim_end(), output.stdout.trim_end()) {
             self.report.whole_outputs += 1;
         } else if std::env::var_os("STANDIN_SHOW_STDOUT").is_some() {
-            println!("--- {} {:?}\n{stdout}\n+++\n{}", entry.n, entry.argv, output.stdout);
+            println!(
+                "--- {} {:?}\n{stdout}\n+++\n{}",
+                entry.n, entry.argv, output.stdout
+            );
         }
         self.compare_state(entry);
     }
@@ -349,7 +411,9 @@ impl Replay<'_> {
             if recorded.iter().any(|word| word == &format!("rhcos/{name}")) {
                 let generation = name.trim_start_matches('v').parse().unwrap();
                 let image = format!("ostree-unverified-image:oci:/run/rpmo/oci/{name}");
-                self.standin.publish_base(&image, catalog::base(generation)).unwrap();
+                self.standin
+                    .publish_base(&image, catalog::base(generation))
+                    .unwrap();
             }
         }
     }
@@ -362,22 +426,43 @@ impl Replay<'_> {
         let (own, wanted) = match words.as_slice() {
             ["systemctl", "is-failed", "ostree-boot-complete.service"] => {
                 let failed = state.boot.boot_complete_failure.is_some();
-                (if failed { "failed" } else { "inactive" }.to_owned(), stdout.trim().to_owned())
+                (
+                    if failed { "failed" } else { "inactive" }.to_owned(),
+                    stdout.trim().to_owned(),
+                )
             }
             ["ls", .., "/boot/ostree"] => {
-                let kernels = stdout.lines().filter(|line| line.contains("rhcos-")).count();
-                (state.boot_directories.len().to_string(), kernels.to_string())
+                let kernels = stdout
+                    .lines()
+                    .filter(|line| line.contains("rhcos-"))
+                    .count();
+                (
+                    state.boot_directories.len().to_string(),
+                    kernels.to_string(),
+                )
             }
             ["ls", "-la", "/run/ostree"] => {
-                let mark = self.standin.root().join("run/ostree/staged-deployment").exists();
-                (mark.to_string(), stdout.contains(" staged-deployment").to_string())
+                let mark = self
+                    .standin
+                    .root()
+                    .join("run/ostree/staged-deployment")
+                    .exists();
+                (
+                    mark.to_string(),
+                    stdout.contains(" staged-deployment").to_string(),
+                )
             }
             ["journalctl", "-b", "-1", ..] => {
                 let error = |lines: &[&str]| -> String {
                     let found = lines.iter().find(|line| line.starts_with("error: "));
                     found.copied().unwrap_or_default().to_owned()
                 };
-                let own: Vec<&str> = state.boot.finalize_journal.iter().map(String::as_str).collect();
+                let own: Vec<&str> = state
+                    .boot
+                    .finalize_journal
+                    .iter()
+                    .map(String::as_str)
+                    .collect();
                 (error(&own), error(&stdout.lines().collect::<Vec<_>>()))
             }
             _ => return,
@@ -406,19 +491,29 @@ impl Replay<'_> {
             294 => self.start_following(312),
             316 => self.start_following(317),
             318 => {
-                self.standin.change(|state| state.slow_at = Step::Download).unwrap();
+                self.standin
+                    .change(|state| state.slow_at = Step::Download)
+                    .unwrap();
                 self.start_following(319);
             }
             _ => {}
         }
         if entry.n == 294 {
             // Recorded at this time, without a line of its own.
-            let output = self.standin.run(&["rpm-ostree", "status", "--json"], &self.files).unwrap();
+            let output = self
+                .standin
+                .run(&["rpm-ostree", "status", "--json"], &self.files)
+                .unwrap();
             self.compare_status(entry, "29-transaction-running.json", &output.stdout);
         }
         if entry.n == 311 {
             // The identical second one.
-            let joined = self.recording.entries.iter().find(|one| one.n == 313).unwrap();
+            let joined = self
+                .recording
+                .entries
+                .iter()
+                .find(|one| one.n == 313)
+                .unwrap();
             let argv = self.argv(joined);
             let child = processes::start(&self.standin, &self.files, &argv);
             self.clients.insert(313, child);
@@ -427,8 +522,14 @@ impl Replay<'_> {
             let image = "ostree-unverified-image:oci:/run/rpmo/oci/v1";
             self.standin.publish_base(image, catalog::base(2)).unwrap();
         }
-        for (text, signal) in [("SIGINT", Signal::SIGINT), ("SIGTERM", Signal::SIGTERM), ("client got SIGKILL", Signal::SIGKILL)] {
-            if note.starts_with("client got") && note.contains(text.trim_start_matches("client got ")) {
+        for (text, signal) in [
+            ("SIGINT", Signal::SIGINT),
+            ("SIGTERM", Signal::SIGTERM),
+            ("client got SIGKILL", Signal::SIGKILL),
+        ] {
+            if note.starts_with("client got")
+                && note.contains(text.trim_start_matches("client got "))
+            {
                 self.start_long(entry.n, &argv);
                 let client = self.clients.remove(&entry.n).unwrap();
                 if self.standin.state().unwrap().transaction.is_some() {
@@ -441,7 +542,13 @@ impl Replay<'_> {
         }
         if note == "rpm-ostreed SIGKILL during dracut" {
             self.start_long(entry.n, &argv);
-            if let Some(worker) = self.standin.state().unwrap().transaction.and_then(|one| one.worker) {
+            if let Some(worker) = self
+                .standin
+                .state()
+                .unwrap()
+                .transaction
+                .and_then(|one| one.worker)
+            {
                 processes::signal(worker, Signal::SIGKILL);
             }
             let output = processes::output(self.clients.remove(&entry.n).unwrap());
@@ -451,7 +558,10 @@ impl Replay<'_> {
         if argv.first().is_some_and(|word| word == "timeout") {
             let mut client = processes::start(&self.standin, &self.files, &argv[2..]);
             std::thread::sleep(std::time::Duration::from_millis(500));
-            assert!(client.try_wait().unwrap().is_none(), "ostree admin pin does not wait");
+            assert!(
+                client.try_wait().unwrap().is_none(),
+                "ostree admin pin does not wait"
+            );
             client.kill().unwrap();
             return Output {
                 code: 124,
@@ -466,13 +576,21 @@ impl Replay<'_> {
     }
 
     fn start_following(&mut self, number: u64) {
-        let entry = self.recording.entries.iter().find(|one| one.n == number).unwrap();
+        let entry = self
+            .recording
+            .entries
+            .iter()
+            .find(|one| one.n == number)
+            .unwrap();
         let argv = self.argv(entry);
         self.start_long(number, &argv);
     }
 
     fn compare_state(&mut self, entry: &Entry) {
-        let output = self.standin.run(&["rpm-ostree", "status", "--json"], &self.files).unwrap();
+        let output = self
+            .standin
+            .run(&["rpm-ostree", "status", "--json"], &self.files)
+            .unwrap();
         let own: Value = serde_json::from_str(&output.stdout).unwrap_or(Value::Null);
         match &entry.deployments {
             Some(list) if list.is_array() => self.last_list = Some(list.clone()),
@@ -482,7 +600,7 @@ impl Replay<'_> {
             && let Some(recorded) = &self.last_list
             && let Err(text) = compare::same_list(&mut self.names, recorded, &own)
         {
-            self.mismatch(entry, format!("deployments: {text}"));
+            self.mismatch(entry, &format!("deployments: {text}"));
         }
         if let Some(name) = &entry.status_json {
             self.compare_status(entry, name, &output.stdout);
@@ -494,7 +612,7 @@ impl Replay<'_> {
         let recorded = self.recording.status(name);
         self.report.statuses += 1;
         if let Err(text) = compare::same_value(&mut self.names, "", &recorded, &own) {
-            self.mismatch(entry, format!("status {}-{name}: {text}", self.version));
+            self.mismatch(entry, &format!("status {}-{name}: {text}", self.version));
         }
     }
 }

@@ -40,7 +40,8 @@ impl Command {
             name = known;
             rest = after;
         }
-        let (values, switches) = options_of(name).ok_or_else(|| usage("COMMAND", &format!("Unknown command '{first}'")))?;
+        let (values, switches) = options_of(name)
+            .ok_or_else(|| usage("COMMAND", &format!("Unknown command '{first}'")))?;
         let mut reader = Reader::default();
         reader.read(rest, values, switches, quiet_known)?;
         reader.command(name)
@@ -50,37 +51,112 @@ impl Command {
 type Options = (&'static [&'static str], &'static [&'static str]);
 
 /// Options that take a value, and those that don't.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn options_of(name: &str) -> Option<Options> {
     const CHANGE: &[&str] = &[
-        "--reboot", "--dry-run", "--cache-only", "--lock-finalization", "--experimental", "--peer", "--all",
-        "--idempotent", "--allow-inactive", "--unchanged-exit-77", "--download-only", "--assumeyes", "--apply-live",
-        "--force-replacefiles", "--check", "--preview", "--allow-downgrade", "--bypass-driver", "--disallow-downgrade",
-        "--skip-purge", "--trigger-automatic-update-policy",
+        "--reboot",
+        "--dry-run",
+        "--cache-only",
+        "--lock-finalization",
+        "--experimental",
+        "--peer",
+        "--all",
+        "--idempotent",
+        "--allow-inactive",
+        "--unchanged-exit-77",
+        "--download-only",
+        "--assumeyes",
+        "--apply-live",
+        "--force-replacefiles",
+        "--check",
+        "--preview",
+        "--allow-downgrade",
+        "--bypass-driver",
+        "--disallow-downgrade",
+        "--skip-purge",
+        "--trigger-automatic-update-policy",
     ];
     const VALUES: &[&str] = &["--install", "--uninstall", "--os", "--sysroot"];
     Some(match name {
-        "status" => (&["--sysroot", "--jsonpath"], &["--json", "--booted", "--pending-exit-77", "--verbose", "--peer"]),
-        "override remove" => (&["--install", "--uninstall", "--replace", "--os", "--sysroot"], CHANGE),
-        "override replace" => (&["--install", "--uninstall", "--remove", "--from", "--os", "--sysroot"], CHANGE),
-        "override reset" | "install" | "uninstall" | "upgrade" | "deploy" | "rollback" => (VALUES, CHANGE),
+        "status" => (
+            &["--sysroot", "--jsonpath"],
+            &[
+                "--json",
+                "--booted",
+                "--pending-exit-77",
+                "--verbose",
+                "--peer",
+            ],
+        ),
+        "override remove" => (
+            &["--install", "--uninstall", "--replace", "--os", "--sysroot"],
+            CHANGE,
+        ),
+        "override replace" => (
+            &[
+                "--install",
+                "--uninstall",
+                "--remove",
+                "--from",
+                "--os",
+                "--sysroot",
+            ],
+            CHANGE,
+        ),
+        "override reset" | "install" | "uninstall" | "upgrade" | "deploy" | "rollback" => {
+            (VALUES, CHANGE)
+        }
         "rebase" => (
-            &["--install", "--uninstall", "--os", "--sysroot", "--custom-origin-url", "--custom-origin-description"],
+            &[
+                "--install",
+                "--uninstall",
+                "--os",
+                "--sysroot",
+                "--custom-origin-url",
+                "--custom-origin-description",
+            ],
             CHANGE,
         ),
         "kargs" => (
             &[
-                "--append", "--delete", "--replace", "--append-if-missing", "--delete-if-present", "--deploy-index",
-                "--os", "--sysroot",
+                "--append",
+                "--delete",
+                "--replace",
+                "--append-if-missing",
+                "--delete-if-present",
+                "--deploy-index",
+                "--os",
+                "--sysroot",
             ],
             &[
-                "--import-proc-cmdline", "--unchanged-exit-77", "--reboot", "--lock-finalization", "--editor", "--peer",
+                "--import-proc-cmdline",
+                "--unchanged-exit-77",
+                "--reboot",
+                "--lock-finalization",
+                "--editor",
+                "--peer",
             ],
         ),
-        "cleanup" => (&["--os", "--sysroot"], &["--pending", "--rollback", "--base", "--repomd", "--peer"]),
+        "cleanup" => (
+            &["--os", "--sysroot"],
+            &["--pending", "--rollback", "--base", "--repomd", "--peer"],
+        ),
         "refresh-md" => (&["--os"], &["--force", "--peer"]),
         "cancel" | "reload" => (&["--sysroot"], &["--peer"]),
-        "finalize-deployment" => (&["--os", "--sysroot"], &["--allow-missing-checksum", "--allow-unlocked", "--peer"]),
-        "initramfs" => (&["--arg", "--os"], &["--enable", "--disable", "--reboot", "--lock-finalization", "--peer"]),
+        "finalize-deployment" => (
+            &["--os", "--sysroot"],
+            &["--allow-missing-checksum", "--allow-unlocked", "--peer"],
+        ),
+        "initramfs" => (
+            &["--arg", "--os"],
+            &[
+                "--enable",
+                "--disable",
+                "--reboot",
+                "--lock-finalization",
+                "--peer",
+            ],
+        ),
         "db list" => (&["--repo", "--sysroot"], &["--advisories"]),
         _ => return None,
     })
@@ -88,7 +164,9 @@ fn options_of(name: &str) -> Option<Options> {
 
 /// The usage is not the real program's: only the last line is.
 fn usage(form: &str, error: &str) -> Refusal {
-    format!("Usage:\n  rpm-ostree {form} [OPTION…]\n\n(stand-in: the real program lists the options here)\n\nerror: {error}")
+    format!(
+        "Usage:\n  rpm-ostree {form} [OPTION…]\n\n(stand-in: the real program lists the options here)\n\nerror: {error}"
+    )
 }
 
 #[derive(Default)]
@@ -112,10 +190,13 @@ impl Reader {
                 self.positional.extend(arguments.cloned());
                 return Ok(());
             }
-            if let Some(letters) = argument.strip_prefix('-').filter(|rest| !rest.starts_with('-') && !rest.is_empty())
+            if let Some(letters) = argument
+                .strip_prefix('-')
+                .filter(|rest| !rest.starts_with('-') && !rest.is_empty())
             {
                 for letter in letters.chars() {
-                    let long = short(letter, switches, quiet_known).ok_or_else(|| format!("error: Unknown option -{letter}"))?;
+                    let long = short(letter, switches, quiet_known)
+                        .ok_or_else(|| format!("error: Unknown option -{letter}"))?;
                     self.switches.push(long.to_owned());
                 }
                 continue;
@@ -143,7 +224,11 @@ impl Reader {
     }
 
     fn all(&self, name: &str) -> Vec<String> {
-        self.values.iter().filter(|(one, _)| one == name).map(|(_, value)| value.clone()).collect()
+        self.values
+            .iter()
+            .filter(|(one, _)| one == name)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 
     fn one(&self, name: &str) -> Option<String> {
@@ -189,7 +274,9 @@ impl Reader {
         };
         if changes.is_empty() {
             return Command::ShowKargs {
-                index: self.one("--deploy-index").and_then(|text| text.parse().ok()),
+                index: self
+                    .one("--deploy-index")
+                    .and_then(|text| text.parse().ok()),
                 running: self.has("--import-proc-cmdline"),
             };
         }
@@ -197,29 +284,35 @@ impl Reader {
     }
 
     fn command(&self, name: &str) -> Result<Command, Refusal> {
+        match name {
+            "override remove" | "override replace" | "override reset" | "install" | "uninstall" => {
+                self.package_command(name)
+            }
+            _ => self.other_command(name),
+        }
+    }
+
+    fn package_command(&self, name: &str) -> Result<Command, Refusal> {
         let (packages, flags) = (self.packages(), self.flags());
         let none = packages.arguments.is_empty();
-        let at_least_one = |error: &str| usage(&format!("{name} PACKAGE [PACKAGE...]"), &format!("usage error: {error}"));
-        let first = || packages.arguments.first().cloned();
-        let needs_package = match name {
-            "override remove" | "override replace" | "install" => none,
-            "override reset" | "uninstall" => none && !flags.all,
-            _ => false,
+        let refused = |error: &str| {
+            usage(
+                &format!("{name} PACKAGE [PACKAGE...]"),
+                &format!("usage error: {error}"),
+            )
         };
-        if needs_package {
-            return Err(at_least_one("At least one PACKAGE must be specified"));
+        let may_be_all = matches!(name, "override reset" | "uninstall");
+        if none && !(may_be_all && flags.all) {
+            return Err(refused("At least one PACKAGE must be specified"));
         }
         Ok(match name {
-            "status" => Command::Status {
-                json: self.has("--json"),
-                booted: self.has("--booted"),
-                pending_77: self.has("--pending-exit-77"),
-            },
             "override remove" => Command::OverrideRemove(packages, flags),
             "override replace" => {
                 let from = self.one("--from");
                 if from.is_some() && !self.has("--experimental") {
-                    return Err("error: Must specify --experimental to use --freeze or --from".to_owned());
+                    return Err(
+                        "error: Must specify --experimental to use --freeze or --from".to_owned(),
+                    );
                 }
                 let replace = packages.arguments.clone();
                 let packages = Packages {
@@ -229,16 +322,54 @@ impl Reader {
                 };
                 Command::OverrideReplace(packages, flags, from)
             }
-            "override reset" if flags.all && !none => return Err(at_least_one("Cannot specify PACKAGEs with --all")),
+            "override reset" if flags.all && !none => {
+                return Err(refused("Cannot specify PACKAGEs with --all"));
+            }
             "override reset" => Command::OverrideReset(packages, flags),
             "install" => {
-                let install = packages.arguments.iter().chain(&packages.install).cloned().collect();
-                Command::Install(Packages { install, arguments: Vec::new(), ..packages }, flags)
+                let install = packages
+                    .arguments
+                    .iter()
+                    .chain(&packages.install)
+                    .cloned()
+                    .collect();
+                Command::Install(
+                    Packages {
+                        install,
+                        arguments: Vec::new(),
+                        ..packages
+                    },
+                    flags,
+                )
             }
-            "uninstall" => {
-                let uninstall = packages.arguments.iter().chain(&packages.uninstall).cloned().collect();
-                Command::Uninstall(Packages { uninstall, arguments: Vec::new(), ..packages }, flags)
+            _ => {
+                let uninstall = packages
+                    .arguments
+                    .iter()
+                    .chain(&packages.uninstall)
+                    .cloned()
+                    .collect();
+                Command::Uninstall(
+                    Packages {
+                        uninstall,
+                        arguments: Vec::new(),
+                        ..packages
+                    },
+                    flags,
+                )
             }
+        })
+    }
+
+    fn other_command(&self, name: &str) -> Result<Command, Refusal> {
+        let (packages, flags) = (self.packages(), self.flags());
+        let first = || packages.arguments.first().cloned();
+        Ok(match name {
+            "status" => Command::Status {
+                json: self.has("--json"),
+                booted: self.has("--booted"),
+                pending_77: self.has("--pending-exit-77"),
+            },
             "kargs" => self.kargs(flags),
             "cleanup" => {
                 let command = Command::Cleanup(Cleanup {
@@ -248,18 +379,26 @@ impl Reader {
                     metadata: self.has("--repomd"),
                 });
                 if self.switches.is_empty() {
-                    return Err("error: cleanup: At least one cleanup option must be specified".to_owned());
+                    return Err(
+                        "error: cleanup: At least one cleanup option must be specified".to_owned(),
+                    );
                 }
                 command
             }
             "rollback" => Command::Rollback(flags),
             "rebase" => {
-                let target = first().ok_or_else(|| usage("rebase REFSPEC", "usage error: Must specify a REFSPEC"))?;
-                let custom = self.one("--custom-origin-url").zip(self.one("--custom-origin-description"));
+                let target = first().ok_or_else(|| {
+                    usage("rebase REFSPEC", "usage error: Must specify a REFSPEC")
+                })?;
+                let custom = self
+                    .one("--custom-origin-url")
+                    .zip(self.one("--custom-origin-description"));
                 Command::Rebase(target, custom, flags)
             }
             "deploy" => {
-                let target = first().ok_or_else(|| usage("deploy REVISION", "usage error: Must specify a REVISION"))?;
+                let target = first().ok_or_else(|| {
+                    usage("deploy REVISION", "usage error: Must specify a REVISION")
+                })?;
                 Command::Deploy(target, flags)
             }
             "upgrade" => Command::Upgrade(flags),
@@ -268,7 +407,7 @@ impl Reader {
             "reload" => Command::Reload,
             "finalize-deployment" => {
                 let any = self.has("--allow-missing-checksum");
-                if none && !any {
+                if packages.arguments.is_empty() && !any {
                     return Err(usage(
                         "finalize-deployment CHECKSUM",
                         "usage error: Must provide expected CHECKSUM or --allow-missing-checksum",

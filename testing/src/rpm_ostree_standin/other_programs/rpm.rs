@@ -35,7 +35,9 @@ impl Asked {
                 "--checksig" | "-K" => asked.check = true,
                 "--nosignature" | "--nodigest" => {}
                 "--version" => asked.version = true,
-                other if other.starts_with("--") => return Err(format!("rpm: {other}: unknown option (stand-in)")),
+                other if other.starts_with("--") => {
+                    return Err(format!("rpm: {other}: unknown option (stand-in)"));
+                }
                 other => match other.strip_prefix('-') {
                     Some(letters) => {
                         asked.query |= letters.contains('q');
@@ -60,7 +62,9 @@ impl Asked {
 /// Answers.
 pub fn rpm(store: &Store, arguments: &[String], directory: &Path) -> Result<Output, StandinError> {
     let state = store.load()?;
-    let booted = state.booted().and_then(|index| state.deployments.get(index));
+    let booted = state
+        .booted()
+        .and_then(|index| state.deployments.get(index));
     let packages = booted.map(|one| one.packages.clone()).unwrap_or_default();
     let asked = match Asked::parse(arguments) {
         Ok(asked) => asked,
@@ -78,7 +82,9 @@ pub fn rpm(store: &Store, arguments: &[String], directory: &Path) -> Result<Outp
     } else {
         installed(&asked, &packages)
     };
-    output.stdout.truncate(output.stdout.trim_end_matches('\n').len());
+    output
+        .stdout
+        .truncate(output.stdout.trim_end_matches('\n').len());
     Ok(output)
 }
 
@@ -100,7 +106,11 @@ fn files(asked: &Asked, path: impl Fn(&String) -> PathBuf) -> Output {
     for name in &asked.names {
         match local::read(&path(name)) {
             Ok(found) => output.stdout.push_str(&asked.line(&found.package)),
-            Err(_) => return Output::failure(&format!("error: open of {name} failed: No such file or directory")),
+            Err(_) => {
+                return Output::failure(&format!(
+                    "error: open of {name} failed: No such file or directory"
+                ));
+            }
         }
     }
     output
@@ -113,11 +123,18 @@ fn installed(asked: &Asked, packages: &[Package]) -> Output {
             let named = |name: &String| glob(name, &one.name) || glob(name, &nvra(one));
             asked.names.is_empty() || asked.names.iter().any(named)
         };
-        output.stdout = packages.iter().filter(fits).map(|one| asked.line(one)).collect();
+        output.stdout = packages
+            .iter()
+            .filter(fits)
+            .map(|one| asked.line(one))
+            .collect();
         return output;
     }
     for name in &asked.names {
-        let mut found = packages.iter().filter(|one| one.name == *name || nvra(one) == *name).peekable();
+        let mut found = packages
+            .iter()
+            .filter(|one| one.name == *name || nvra(one) == *name)
+            .peekable();
         if found.peek().is_none() {
             output.code = 1;
             // Writing to a String never fails.
@@ -129,7 +146,10 @@ fn installed(asked: &Asked, packages: &[Package]) -> Output {
 }
 
 fn nvra(package: &Package) -> String {
-    format!("{}-{}-{}.{}", package.name, package.version, package.release, package.arch)
+    format!(
+        "{}-{}-{}.{}",
+        package.name, package.version, package.release, package.arch
+    )
 }
 
 fn expand(format: &str, package: &Package) -> String {

@@ -9,13 +9,13 @@ use super::edit::QUEUED;
 use super::{Context, End, reboot_if};
 
 /// `cleanup`.
-pub fn cleanup(state: &mut State, context: &mut Context, what: &Cleanup) -> End {
+pub fn cleanup(state: &mut State, context: &mut Context, what: Cleanup) -> End {
     let Cleanup {
         pending,
         rollback,
         base,
         metadata,
-    } = *what;
+    } = what;
     if pending || rollback {
         let booted = state.booted().unwrap_or(0);
         let before = state.deployments.len();
@@ -49,7 +49,9 @@ pub fn cleanup(state: &mut State, context: &mut Context, what: &Cleanup) -> End 
             .filter(|one| !one.staged)
             .map(boot::boot_checksum)
             .collect();
-        state.boot_directories.retain(|checksum, _| needed.contains(checksum));
+        state
+            .boot_directories
+            .retain(|checksum, _| needed.contains(checksum));
     }
     if metadata {
         state.metadata.clear();
@@ -70,7 +72,10 @@ pub fn rollback(state: &mut State, context: &mut Context, flags: &Flags) -> Resu
         return Err("No rollback deployment found".to_owned());
     }
     let deployment = state.deployments.remove(chosen);
-    context.out.push(format!("Moving '{}' to be first deployment", deployment.directory()));
+    context.out.push(format!(
+        "Moving '{}' to be first deployment",
+        deployment.directory()
+    ));
     state.deployments.insert(0, deployment);
     boot::write_boot_loader(state);
     context.out.push(format!(
@@ -83,7 +88,12 @@ pub fn rollback(state: &mut State, context: &mut Context, flags: &Flags) -> Resu
 }
 
 /// `finalize-deployment`: unlocks and reboots.
-pub fn finalize(state: &mut State, checksum: Option<&str>, any: bool, unlocked: bool) -> Result<End, String> {
+pub fn finalize(
+    state: &mut State,
+    checksum: Option<&str>,
+    any: bool,
+    unlocked: bool,
+) -> Result<End, String> {
     let staged = state
         .deployments
         .iter()

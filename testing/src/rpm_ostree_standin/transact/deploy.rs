@@ -38,11 +38,19 @@ pub enum Result_ {
 }
 
 /// Solves, assembles and stages.
-pub fn deploy(state: &mut State, context: &mut Context, plan: &Plan, flags: &Flags) -> Result<Result_, String> {
-    let base = state.commits.get(&plan.base).map(|commit| commit.base.clone());
+pub fn deploy(
+    state: &mut State,
+    context: &mut Context,
+    plan: &Plan,
+    flags: &Flags,
+) -> Result<Result_, String> {
+    let base = state
+        .commits
+        .get(&plan.base)
+        .map(|commit| commit.base.clone());
     let base = base.ok_or_else(|| format!("No such metadata object {}.commit", plan.base))?;
     let mut sources = offline_sources(state);
-    let plain = wants_nothing(&plan.origin) || {
+    let unlayered = wants_nothing(&plan.origin) || {
         let quick = solve::solve(&base.packages, &plan.origin, &sources, state.version);
         plan.origin.requested.is_empty()
             && plan.origin.remote_replacements.is_empty()
@@ -51,31 +59,49 @@ pub fn deploy(state: &mut State, context: &mut Context, plan: &Plan, flags: &Fla
             && !plan.origin.initramfs
     };
     if !wants_nothing(&plan.origin) {
-        context.out.push(format!("Checking out tree {}...done", plan.base.get(..7).unwrap_or_default()));
+        context.out.push(format!(
+            "Checking out tree {}...done",
+            plan.base.get(..7).unwrap_or_default()
+        ));
     }
     print_inactive(context, &base.packages, &plan.origin, &sources);
     let mut read = Vec::new();
-    if plan.network && !plain {
+    if plan.network && !unlayered {
         if context.request.repositories.is_empty() && !plan.origin.requested.is_empty() {
             return Err("No enabled repositories".to_owned());
         }
         let request = context.request;
-        repositories::refresh(state, context.root, &request.repositories, request.now, &mut context.out)?;
+        repositories::refresh(
+            state,
+            context.root,
+            &request.repositories,
+            request.now,
+            &mut context.out,
+        )?;
         sources.offline = false;
     }
     for repository in &context.request.repositories {
         if let Some(cached) = state.metadata.get(&repository.id)
-            && !plain
+            && !unlayered
         {
-            sources.repositories.push((repository.id.clone(), cached.contents.packages.clone()));
+            sources
+                .repositories
+                .push((repository.id.clone(), cached.contents.packages.clone()));
             if plan.network {
                 read.push((repository.id.clone(), cached.contents.generated));
             }
         }
     }
-    let solution = solve_with_faults(state, context, plan, &base.packages, &sources, plain)?;
-    let merge_packages = state.deployments.first().map(|one| one.packages.clone()).unwrap_or_default();
-    let same_base = state.deployments.first().is_some_and(|one| one.base == plan.base);
+    let solution = solve_with_faults(state, context, plan, &base.packages, &sources, unlayered)?;
+    let merge_packages = state
+        .deployments
+        .first()
+        .map(|one| one.packages.clone())
+        .unwrap_or_default();
+    let same_base = state
+        .deployments
+        .first()
+        .is_some_and(|one| one.base == plan.base);
     if plan.only_if_changed && same_base && merge_packages == solution.packages {
         return Ok(Result_::Same);
     }
@@ -136,7 +162,9 @@ fn print_inactive(context: &mut Context, base: &[Package], origin: &Origin, sour
         .collect();
     if !removals.is_empty() {
         context.out.push("Inactive base removals:".to_owned());
-        context.out.extend(removals.iter().map(|name| format!("  {name}")));
+        context
+            .out
+            .extend(removals.iter().map(|name| format!("  {name}")));
     }
     let replacements: Vec<&String> = origin
         .replacements
@@ -148,7 +176,9 @@ fn print_inactive(context: &mut Context, base: &[Package], origin: &Origin, sour
         .collect();
     if !replacements.is_empty() {
         context.out.push("Inactive base replacements:".to_owned());
-        context.out.extend(replacements.iter().map(|nevra| format!("  {nevra}")));
+        context
+            .out
+            .extend(replacements.iter().map(|nevra| format!("  {nevra}")));
     }
 }
 
@@ -158,20 +188,27 @@ fn solve_with_faults(
     plan: &Plan,
     base: &[Package],
     sources: &Sources,
-    plain: bool,
+    unlayered: bool,
 ) -> Result<Solution, String> {
-    if !plain {
+    if !unlayered {
         let text = state.take_fault(|fault| match fault {
             Fault::Depsolve(text) => Some(text.clone()),
             _ => None,
         });
         if let Some(text) = text {
             context.out.push("Resolving dependencies...done".to_owned());
-            return Err(format!("Could not depsolve transaction; 1 problem detected:\n Problem: {text}"));
+            return Err(format!(
+                "Could not depsolve transaction; 1 problem detected:\n Problem: {text}"
+            ));
         }
     }
     let solution = solve::solve(base, &plan.origin, sources, state.version);
-    if !plain && solution.as_ref().err().is_none_or(|text| text.starts_with("Could not depsolve")) {
+    if !unlayered
+        && solution
+            .as_ref()
+            .err()
+            .is_none_or(|text| text.starts_with("Could not depsolve"))
+    {
         context.out.push("Resolving dependencies...done".to_owned());
     }
     solution
@@ -179,18 +216,24 @@ fn solve_with_faults(
 
 fn print_dry_run(context: &mut Context, solution: &Solution) {
     if !solution.added.is_empty() {
-        context.out.push(format!("Installing {} packages:", solution.added.len()));
+        context
+            .out
+            .push(format!("Installing {} packages:", solution.added.len()));
         for (package, from) in &solution.added {
             context.out.push(format!("  {} ({from})", package.nevra()));
         }
     }
     if !solution.removed.is_empty() {
-        context.out.push(format!("Removing {} packages:", solution.removed.len()));
+        context
+            .out
+            .push(format!("Removing {} packages:", solution.removed.len()));
         for package in &solution.removed {
             context.out.push(format!("  {} (@System)", package.nevra()));
         }
     }
-    context.out.push("Exiting because of '--dry-run' option".to_owned());
+    context
+        .out
+        .push("Exiting because of '--dry-run' option".to_owned());
 }
 
 /// Download, import, scripts, database, kernel, initramfs. Gives the kernel's release.
@@ -206,19 +249,30 @@ fn assemble(
     context.work = Some(0);
     import(state, context, solution)?;
     if solution.overrides() + solution.added.len() > 0 {
-        context.out.push(match (solution.overrides(), solution.added.len()) {
-            (0, _) => "Checking out packages...done".to_owned(),
-            (1, 0) => "Applying 1 override".to_owned(),
-            (overrides, 0) => format!("Applying {overrides} overrides"),
-            (overrides, overlays) => format!("Applying {overrides} overrides and {overlays} overlays"),
-        });
+        context
+            .out
+            .push(match (solution.overrides(), solution.added.len()) {
+                (0, _) => "Checking out packages...done".to_owned(),
+                (1, 0) => "Applying 1 override".to_owned(),
+                (overrides, 0) => format!("Applying {overrides} overrides"),
+                (overrides, overlays) => {
+                    format!("Applying {overrides} overrides and {overlays} overlays")
+                }
+            });
     }
-    let quirks = |wanted: &Quirk| solution.added.iter().find(|(one, _)| one.quirk.as_ref() == Some(wanted));
+    let quirks = |wanted: &Quirk| {
+        solution
+            .added
+            .iter()
+            .find(|(one, _)| one.quirk.as_ref() == Some(wanted))
+    };
     if let Some((package, _)) = quirks(&Quirk::FileConflict) {
         return Err(format!(
             "Checkout {}: Hardlinking 51/{}.file to version: File exists",
             package.nevra(),
-            hex(&[package.name.as_bytes()]).get(..62).unwrap_or_default()
+            hex(&[package.name.as_bytes()])
+                .get(..62)
+                .unwrap_or_default()
         ));
     }
     context.out.push("Running pre scripts...done".to_owned());
@@ -230,7 +284,9 @@ fn assemble(
              'rpm-ostree({name}.post)'` for more information"
         ));
     }
-    context.out.push("Running posttrans scripts...done".to_owned());
+    context
+        .out
+        .push("Running posttrans scripts...done".to_owned());
     context.out.push("Writing rpmdb...done".to_owned());
     let kernel = solution.kernel()?;
     if solution.changes_kernel() || plan.origin.initramfs {
@@ -246,7 +302,9 @@ fn assemble(
         context.work = Some(slow);
         step(state, Step::Initramfs)?;
         if quirks(&Quirk::FailingInitramfs).is_some() {
-            return Err("bwrap(rpmostree-dracut-wrapper): Child process killed by signal 1".to_owned());
+            return Err(
+                "bwrap(rpmostree-dracut-wrapper): Child process killed by signal 1".to_owned(),
+            );
         }
     }
     context.out.push("Writing OSTree commit...done".to_owned());
@@ -254,13 +312,10 @@ fn assemble(
 }
 
 fn import(state: &mut State, context: &mut Context, solution: &Solution) -> Result<(), String> {
-    let replaced = solution
-        .replaced_remote
-        .iter()
-        .flat_map(|(source, list)| {
-            let id = source.strip_prefix("repo=").unwrap_or(source);
-            list.iter().map(move |(new, _)| (new, id))
-        });
+    let replaced = solution.replaced_remote.iter().flat_map(|(source, list)| {
+        let id = source.strip_prefix("repo=").unwrap_or(source);
+        list.iter().map(move |(new, _)| (new, id))
+    });
     let wanted: Vec<(Package, String)> = solution
         .added
         .iter()
@@ -283,37 +338,61 @@ fn import(state: &mut State, context: &mut Context, solution: &Solution) -> Resu
     });
     let mut ids: Vec<&str> = wanted.iter().map(|(_, from)| from.as_str()).collect();
     ids.dedup();
-    context.out.extend(ids.iter().map(|id| format!("Downloading from '{id}'...done")));
+    context.out.extend(
+        ids.iter()
+            .map(|id| format!("Downloading from '{id}'...done")),
+    );
     if let Err(message) = step(state, Step::Download) {
-        state.damaged.extend(wanted.iter().map(|(one, _)| one.nevra()));
+        state
+            .damaged
+            .extend(wanted.iter().map(|(one, _)| one.nevra()));
         return Err(message);
     }
     for (package, from) in &wanted {
-        if let Some(repository) = context.request.repositories.iter().find(|one| one.id == *from) {
+        if let Some(repository) = context
+            .request
+            .repositories
+            .iter()
+            .find(|one| one.id == *from)
+        {
             repositories::check_download(state, context.root, repository, &package.nevra())?;
         }
     }
     context.out.push("Importing packages...done".to_owned());
-    if let Some(bad) = wanted.iter().map(|(one, _)| one.nevra()).find(|nevra| state.damaged.contains(nevra)) {
+    if let Some(bad) = wanted
+        .iter()
+        .map(|(one, _)| one.nevra())
+        .find(|nevra| state.damaged.contains(nevra))
+    {
         // The bad file is dropped, so that the next try fails at the next one.
         state.damaged.remove(&bad);
-        return Err("importing RPMs: creating importer: Reading rpm2cpio: Unrecognized archive format".to_owned());
+        return Err(
+            "importing RPMs: creating importer: Reading rpm2cpio: Unrecognized archive format"
+                .to_owned(),
+        );
     }
     if short {
-        let name = wanted.first().map(|(one, _)| one.name.clone()).unwrap_or_default();
+        let name = wanted
+            .first()
+            .map(|(one, _)| one.name.clone())
+            .unwrap_or_default();
         return Err(format!(
             "importing RPMs: Importing package '{name}': Importing archive: ostree-tar: Failed to handle file: \
              ostree-tar: Failed to import file: Writing content object: {}",
             no_space(state)
         ));
     }
-    state.pkgcache.extend(wanted.into_iter().map(|(one, _)| (one.nevra(), one)));
+    state
+        .pkgcache
+        .extend(wanted.into_iter().map(|(one, _)| (one.nevra(), one)));
     Ok(())
 }
 
 fn no_space(state: &State) -> String {
     let requested = state.space.layer / 1024;
-    format!("min-free-space-percent '3%' would be exceeded, at least {requested}.0\u{a0}MB requested")
+    format!(
+        "min-free-space-percent '3%' would be exceeded, at least {requested}.0\u{a0}MB requested"
+    )
 }
 
 fn stage(
@@ -328,7 +407,12 @@ fn stage(
     context.out.push("Staging deployment...done".to_owned());
     let layered = !solution.is_base() || plan.origin.initramfs;
     let checksum = if layered {
-        hex(&[b"layer", plan.base.as_bytes(), &state.transactions.to_be_bytes(), state.boot.id.as_bytes()])
+        hex(&[
+            b"layer",
+            plan.base.as_bytes(),
+            &state.transactions.to_be_bytes(),
+            state.boot.id.as_bytes(),
+        ])
     } else {
         plan.base.clone()
     };
@@ -369,8 +453,17 @@ pub fn prune(state: &mut State) {
         .deployments
         .iter()
         .flat_map(|one| {
-            let requests = one.origin.requested_local.keys().chain(one.origin.replacements.keys()).cloned();
-            one.packages.iter().map(Package::nevra).chain(requests).collect::<Vec<_>>()
+            let requests = one
+                .origin
+                .requested_local
+                .keys()
+                .chain(one.origin.replacements.keys())
+                .cloned();
+            one.packages
+                .iter()
+                .map(Package::nevra)
+                .chain(requests)
+                .collect::<Vec<_>>()
         })
         .collect();
     state.pkgcache.retain(|nevra, _| used.contains(nevra));
@@ -379,8 +472,12 @@ pub fn prune(state: &mut State) {
 
 /// What a deployment changes in comparison with the booted one.
 pub fn print_diff(state: &State, context: &mut Context) {
-    let booted = state.booted().and_then(|index| state.deployments.get(index));
+    let booted = state
+        .booted()
+        .and_then(|index| state.deployments.get(index));
     if let (Some(booted), Some(first)) = (booted, state.deployments.first()) {
-        context.out.extend(status_text::diff(&booted.packages, &first.packages));
+        context
+            .out
+            .extend(status_text::diff(&booted.packages, &first.packages));
     }
 }

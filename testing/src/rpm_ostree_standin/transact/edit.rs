@@ -20,11 +20,19 @@ const UNDO: &str = "Use \"rpm-ostree override reset\" to undo overrides";
 /// What every command starts from: the first deployment, staged or not.
 pub fn merge(state: &State) -> Result<(Origin, String, Vec<String>), String> {
     let first = state.deployments.first().ok_or("No deployments found")?;
-    Ok((first.origin.clone(), first.base.clone(), first.kargs.clone()))
+    Ok((
+        first.origin.clone(),
+        first.base.clone(),
+        first.kargs.clone(),
+    ))
 }
 
 fn base_packages(state: &State, base: &str) -> Vec<Package> {
-    state.commits.get(base).map(|commit| commit.base.packages.clone()).unwrap_or_default()
+    state
+        .commits
+        .get(base)
+        .map(|commit| commit.base.packages.clone())
+        .unwrap_or_default()
 }
 
 fn local_package(context: &Context, argument: &str) -> Result<LocalPackage, String> {
@@ -47,10 +55,16 @@ fn requests(
     let before = origin.clone();
     for request in &packages.uninstall {
         if !origin.uninstall(request) && !flags.idempotent {
-            return Err(format!("Package/capability '{request}' is not currently requested"));
+            return Err(format!(
+                "Package/capability '{request}' is not currently requested"
+            ));
         }
     }
-    let names: Vec<&String> = packages.install.iter().filter(|one| !local::is_file(one)).collect();
+    let names: Vec<&String> = packages
+        .install
+        .iter()
+        .filter(|one| !local::is_file(one))
+        .collect();
     let provided = base_packages(state, base);
     for request in &names {
         if let Some(provider) = provided.iter().find(|one| one.matches(request))
@@ -64,7 +78,9 @@ fn requests(
     }
     for request in names {
         if !origin.requested.insert(request.clone()) && !flags.idempotent {
-            return Err(format!("Package/capability '{request}' is already requested"));
+            return Err(format!(
+                "Package/capability '{request}' is already requested"
+            ));
         }
     }
     for argument in packages.install.iter().filter(|one| local::is_file(one)) {
@@ -74,7 +90,10 @@ fn requests(
             if flags.idempotent {
                 continue;
             }
-            return Err(format!("Package '{}:{nevra}' is already layered", local.sha256));
+            return Err(format!(
+                "Package '{}:{nevra}' is already layered",
+                local.sha256
+            ));
         }
         state.pkgcache.insert(nevra.clone(), local.package);
         origin.requested_local.insert(nevra, local.sha256);
@@ -83,7 +102,12 @@ fn requests(
 }
 
 /// Step 4, the replacing.
-fn replace(state: &mut State, context: &Context, origin: &mut Origin, arguments: &[String]) -> Result<(), String> {
+fn replace(
+    state: &mut State,
+    context: &Context,
+    origin: &mut Origin,
+    arguments: &[String],
+) -> Result<(), String> {
     for argument in arguments {
         if !local::is_file(argument) {
             return Err("Non-local replacement overrides not implemented yet".to_owned());
@@ -101,7 +125,12 @@ fn replace(state: &mut State, context: &Context, origin: &mut Origin, arguments:
 }
 
 /// Step 5.
-fn remove(state: &State, origin: &mut Origin, base: &str, arguments: &[String]) -> Result<(), String> {
+fn remove(
+    state: &State,
+    origin: &mut Origin,
+    base: &str,
+    arguments: &[String],
+) -> Result<(), String> {
     let packages = base_packages(state, base);
     for argument in arguments {
         let found = packages
@@ -109,7 +138,10 @@ fn remove(state: &State, origin: &mut Origin, base: &str, arguments: &[String]) 
             .find(|one| one.name == *argument || one.nevra() == *argument)
             .ok_or_else(|| format!("Package \"{argument}\" not found"))?;
         if origin.overrides(&found.name) {
-            return Err(format!("Override already exists for package '{}'", found.name));
+            return Err(format!(
+                "Override already exists for package '{}'",
+                found.name
+            ));
         }
         origin.removals.insert(found.name.clone());
     }
@@ -148,7 +180,7 @@ pub fn override_remove(
     requests(state, context, &mut origin, &base, packages, flags)?;
     replace(state, context, &mut origin, &packages.replace)?;
     remove(state, &mut origin, &base, &packages.arguments)?;
-    let network = !flags.cache_only && !(packages.install.is_empty() && packages.replace.is_empty());
+    let network = !(flags.cache_only || packages.install.is_empty() && packages.replace.is_empty());
     let plan = Plan {
         origin,
         base,
@@ -171,9 +203,14 @@ pub fn override_replace(
     requests(state, context, &mut origin, &base, packages, flags)?;
     if let Some(source) = from {
         if !source.contains('=') {
-            return Err(format!("Parsing override source '{source}': Not in KIND=NAME format"));
+            return Err(format!(
+                "Parsing override source '{source}': Not in KIND=NAME format"
+            ));
         }
-        let names = origin.remote_replacements.entry(source.to_owned()).or_default();
+        let names = origin
+            .remote_replacements
+            .entry(source.to_owned())
+            .or_default();
         names.extend(packages.replace.iter().cloned());
     } else {
         replace(state, context, &mut origin, &packages.replace)?;
@@ -251,7 +288,12 @@ pub fn install(
 }
 
 /// `kargs` with modifiers.
-pub fn kargs(state: &mut State, context: &mut Context, changes: &Changes, flags: &Flags) -> Result<End, String> {
+pub fn kargs(
+    state: &mut State,
+    context: &mut Context,
+    changes: &Changes,
+    flags: &Flags,
+) -> Result<End, String> {
     let (origin, base, before) = merge(state)?;
     let kargs = changes.apply(&before)?;
     if kargs == before {
@@ -278,14 +320,24 @@ pub fn initramfs(
     let (mut origin, base, kargs) = merge(state)?;
     let word = |on: bool| if on { "enabled" } else { "disabled" };
     let Some(enable) = enable else {
-        context.out.push(format!("Initramfs regeneration: {}", word(origin.initramfs)));
+        context.out.push(format!(
+            "Initramfs regeneration: {}",
+            word(origin.initramfs)
+        ));
         return Ok(End::Unchanged);
     };
     if origin.initramfs == enable && origin.initramfs_args == arguments {
-        return Err(format!("initramfs regeneration state is already {}", word(enable)));
+        return Err(format!(
+            "initramfs regeneration state is already {}",
+            word(enable)
+        ));
     }
     origin.initramfs = enable;
-    origin.initramfs_args = if enable { arguments.to_vec() } else { Vec::new() };
+    origin.initramfs_args = if enable {
+        arguments.to_vec()
+    } else {
+        Vec::new()
+    };
     let plan = Plan {
         origin,
         base,

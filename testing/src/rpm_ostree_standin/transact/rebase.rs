@@ -12,7 +12,12 @@ use super::edit::{QUEUED, RUN, merge};
 use super::{Context, End, reboot_if};
 
 /// The commit of an image, imported if `current` is not of the same digest.
-fn pull(state: &mut State, context: &mut Context, reference: &str, current: Option<&str>) -> Result<String, String> {
+fn pull(
+    state: &mut State,
+    context: &mut Context,
+    reference: &str,
+    current: Option<&str>,
+) -> Result<String, String> {
     context.out.push(format!("Pulling manifest: {reference}"));
     let (mut base, digest) = state
         .images
@@ -20,12 +25,21 @@ fn pull(state: &mut State, context: &mut Context, reference: &str, current: Opti
         .cloned()
         .ok_or_else(|| format!("Fetching manifest: no image at {reference} (stand-in)"))?;
     if let Some(current) = current
-        && state.commits.get(current).is_some_and(|commit| commit.digest.as_ref() == Some(&digest))
+        && state
+            .commits
+            .get(current)
+            .is_some_and(|commit| commit.digest.as_ref() == Some(&digest))
     {
         return Ok(current.to_owned());
     }
-    context.out.push(format!("Importing: {reference} (digest: {digest})"));
-    base.checksum = hex(&[b"import", base.checksum.as_bytes(), &state.transactions.to_be_bytes()]);
+    context
+        .out
+        .push(format!("Importing: {reference} (digest: {digest})"));
+    base.checksum = hex(&[
+        b"import",
+        base.checksum.as_bytes(),
+        &state.transactions.to_be_bytes(),
+    ]);
     let checksum = base.checksum.clone();
     let commit = Commit {
         base,
@@ -91,7 +105,12 @@ pub fn rebase(
 }
 
 /// `deploy`: the same reference at another commit.
-pub fn deploy_revision(state: &mut State, context: &mut Context, target: &str, flags: &Flags) -> Result<End, String> {
+pub fn deploy_revision(
+    state: &mut State,
+    context: &mut Context,
+    target: &str,
+    flags: &Flags,
+) -> Result<End, String> {
     let (origin, _, kargs) = merge(state)?;
     context.out.push(format!("Validating checksum '{target}'"));
     if let Source::Refspec(refspec) = &origin.source
@@ -168,13 +187,23 @@ fn check(
     current: &str,
 ) -> Result<End, String> {
     let request = context.request;
-    repositories::refresh(state, context.root, &request.repositories, request.now, &mut context.out)?;
+    repositories::refresh(
+        state,
+        context.root,
+        &request.repositories,
+        request.now,
+        &mut context.out,
+    )?;
     let note = "Note: --check and --preview may be unreliable.  See https://github.com/coreos/rpm-ostree/issues/1579";
     match state.version {
         Version::V2023_2 => context.out.push(note.to_owned()),
         Version::V2024_7 => context.notes.push(note.to_owned()),
     }
-    let found = state.commits.get(base).filter(|_| base != current).map(|commit| commit.base.clone());
+    let found = state
+        .commits
+        .get(base)
+        .filter(|_| base != current)
+        .map(|commit| commit.base.clone());
     let Some(found) = found else {
         context.out.push("No updates available.".to_owned());
         return Ok(End::Nothing);
@@ -182,9 +211,10 @@ fn check(
     state.cached_update = status::cached_update(state, base);
     context.out.push("AvailableUpdate:".to_owned());
     let version = found.version.clone().unwrap_or_default();
-    context
-        .out
-        .push(format!("        Version: {version} ({})", status_text::time(found.timestamp)));
+    context.out.push(format!(
+        "        Version: {version} ({})",
+        status_text::time(found.timestamp)
+    ));
     context.out.push(format!("         Commit: {base}"));
     Ok(End::Changed)
 }
