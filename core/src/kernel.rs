@@ -22,6 +22,7 @@ mod room;
 mod rpm_boot;
 mod rpm_stage;
 mod stage;
+mod switch;
 mod tell;
 mod trouble;
 mod turn;
