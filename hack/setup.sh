@@ -8,6 +8,8 @@ set -euo pipefail
 for_build=(gcc libc6-dev make pkg-config libssl-dev util-linux)
 # The real programs that the tests compare our output with.
 for_test=(tuned ignition)
+# Plain rpm hosts and package sources: tiny packages are built, installed and read by the real programs.
+for_test+=(dnf rpm createrepo-c podman)
 # The real node (testing/src/real_node.rs): runc and CRI-O link to libseccomp, CRI-O starts conmon for
 # each container, skopeo puts images into its storage, kube-proxy calls nft, the test images hold busybox.
 for_test+=(libseccomp-dev conmon skopeo nftables iproute2 busybox-static)

@@ -12,11 +12,11 @@ use crate::sources::repositories;
 use crate::system::boot_needed;
 
 /// rpm and grubby answer in seconds, on the slowest disk in a minute.
-const QUESTION_LIMIT: Duration = Duration::from_secs(180);
+const QUESTION_LIMIT: Duration = Duration::from_mins(3);
 /// Downloads of hundreds of megabytes and dracut.
-const DNF_LIMIT: Duration = Duration::from_secs(45 * 60);
+const DNF_LIMIT: Duration = Duration::from_mins(45);
 /// Rewrites an entry for each kernel.
-const GRUBBY_LIMIT: Duration = Duration::from_secs(5 * 60);
+const GRUBBY_LIMIT: Duration = Duration::from_mins(5);
 /// dnf's own unit: ends with dnf and not with the daemon.
 const DNF_UNIT: &str = "realtime-node-daemon-dnf.service";
 /// How often is looked whether the dnf that an earlier daemon began has ended.

@@ -12,12 +12,12 @@ use crate::sources::repositories;
 use crate::system::boot_needed;
 
 /// Starting rpm-ostreed takes seconds on a slow disk; the question itself takes 30 ms.
-const QUESTION_LIMIT: Duration = Duration::from_secs(180);
+const QUESTION_LIMIT: Duration = Duration::from_mins(3);
 /// A kernel switch takes minutes: download, unpacking, dracut. rpm-ostree itself has no limit for a transaction. Ending
 /// the client by a signal does not end the transaction: the next look finds it running.
-const CHANGE_LIMIT: Duration = Duration::from_secs(45 * 60);
+const CHANGE_LIMIT: Duration = Duration::from_mins(45);
 /// A pin waits for the lock of a transaction that runs.
-const PIN_LIMIT: Duration = Duration::from_secs(10 * 60);
+const PIN_LIMIT: Duration = Duration::from_mins(10);
 /// One folder for each kernel, of the booted, the rollback and any pinned deployment.
 const BOOT_FOLDERS: &str = "/boot/ostree";
 /// Fails for one boot when the last shutdown could not make the staged deployment real.

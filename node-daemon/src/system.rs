@@ -14,7 +14,7 @@ use crate::{plain_rpm, rpm_ostree};
 /// Made by ostree's part of the initramfs: the host was booted from an ostree deployment.
 const OSTREE_BOOTED: &str = "/run/ostree-booted";
 /// systemd answers at once; a host that is shutting down may not.
-const REBOOT_LIMIT: Duration = Duration::from_secs(120);
+const REBOOT_LIMIT: Duration = Duration::from_mins(2);
 
 /// Looks at the host: rpm-ostree, dnf and grubby, or neither.
 pub async fn observe_system(host: &Host) -> Result<System, HostError> {

@@ -147,15 +147,11 @@ impl Runner {
             .fuse();
             tokio::pin!(reading);
             let ended = wait_while_reading(&mut child, reading.as_mut(), deadline).await;
-            let ended = match ended {
-                Some(status) => Some(status),
-                None => {
-                    self.end(&mut child, &group, reading.as_mut()).await;
-                    None
-                }
-            };
+            if ended.is_none() {
+                self.end(&mut child, &group, reading.as_mut()).await;
+            }
             // What it left behind ends with it, and holds its output no longer.
-            group.signal(Signal::KILL);
+            drop(group);
             if !reading.is_terminated() {
                 let _ = timeout(AFTERMATH, reading).await;
             }

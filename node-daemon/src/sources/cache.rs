@@ -151,7 +151,7 @@ impl Part {
     }
 
     /// Bytes that are there.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.len
     }
 

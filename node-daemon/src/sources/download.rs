@@ -94,7 +94,7 @@ impl<'a> Client<'a> {
         let mut from_scratch = false;
         loop {
             let mut part = Part::open(self.host, sha256).await?;
-            let began = part.len();
+            let began = part.bytes();
             match self.go_on(package, &mut part, keep).await {
                 Ok(()) => match part.finish(sha256)? {
                     Ok(()) => return Ok(()),
@@ -110,7 +110,7 @@ impl<'a> Client<'a> {
                 },
                 // Only while it gets on.
                 Err(SourceError::Broken { .. })
-                    if part.len() > began && resumes < self.limits.resumes =>
+                    if part.bytes() > began && resumes < self.limits.resumes =>
                 {
                     resumes += 1;
                 }
@@ -124,7 +124,7 @@ impl<'a> Client<'a> {
                     return Err(error);
                 }
                 Err(error) => {
-                    if part.len() == 0 {
+                    if part.bytes() == 0 {
                         part.discard()?;
                     }
                     return Err(error);
@@ -144,10 +144,10 @@ impl<'a> Client<'a> {
         let Answer {
             response,
             _connection,
-        } = self.ask(url, part.len()).await?;
+        } = self.ask(url, part.bytes()).await?;
         let (head, mut body) = response.into_parts();
         match head.status {
-            StatusCode::PARTIAL_CONTENT if begins_at(&head.headers) == Some(part.len()) => {}
+            StatusCode::PARTIAL_CONTENT if begins_at(&head.headers) == Some(part.bytes()) => {}
             // A server without ranges, or one that means another part.
             StatusCode::OK => part.restart()?,
             status => {
@@ -162,19 +162,19 @@ impl<'a> Client<'a> {
             what: url.to_owned(),
             limit: self.limits.file,
         };
-        if part.len().saturating_add(rest.unwrap_or(0)) > self.limits.file {
+        if part.bytes().saturating_add(rest.unwrap_or(0)) > self.limits.file {
             return Err(too_big());
         }
         cache::room(self.host, url, rest.unwrap_or(0), self.limits, keep)?;
-        let end = rest.map(|rest| part.len() + rest);
+        let end = rest.map(|rest| part.bytes() + rest);
         let broken = |part: &Part, why: String| SourceError::Broken {
             url: url.to_owned(),
-            got: part.len(),
+            got: part.bytes(),
             why,
         };
         loop {
             let frame = match timeout(self.limits.stall, body.frame()).await {
-                Err(_) => return Err(self.stalled(url, self.limits.stall)),
+                Err(_) => return Err(stalled(url, self.limits.stall)),
                 Ok(None) => break,
                 Ok(Some(Err(error))) => return Err(broken(part, words(&error))),
                 Ok(Some(Ok(frame))) => frame,
@@ -182,13 +182,13 @@ impl<'a> Client<'a> {
             let Ok(bytes) = frame.into_data() else {
                 continue;
             };
-            if part.len() + bytes.len() as u64 > self.limits.file {
+            if part.bytes() + bytes.len() as u64 > self.limits.file {
                 return Err(too_big());
             }
             part.push(&bytes)?;
         }
         match end {
-            Some(end) if part.len() < end => {
+            Some(end) if part.bytes() < end => {
                 Err(broken(part, format!("{end} bytes were announced")))
             }
             _ => Ok(()),
@@ -200,7 +200,7 @@ impl<'a> Client<'a> {
         let mut uri = parsed(url, url)?;
         for _ in 0..=REDIRECTS {
             let asked = timeout(self.limits.connect, self.ask_once(&uri, url, from)).await;
-            let answer = asked.map_err(|_| self.stalled(url, self.limits.connect))??;
+            let answer = asked.map_err(|_| stalled(url, self.limits.connect))??;
             if !answer.response.status().is_redirection() {
                 return Ok(answer);
             }
@@ -310,12 +310,12 @@ impl<'a> Client<'a> {
         let connected = tunnel.call(uri.clone()).await;
         connected.map_err(|error| unreachable(format!("proxy: {}", words(&error))))
     }
+}
 
-    fn stalled(&self, url: &str, limit: Duration) -> SourceError {
-        SourceError::Stalled {
-            url: url.to_owned(),
-            seconds: limit.as_secs(),
-        }
+fn stalled(url: &str, limit: Duration) -> SourceError {
+    SourceError::Stalled {
+        url: url.to_owned(),
+        seconds: limit.as_secs(),
     }
 }
 

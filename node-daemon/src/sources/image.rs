@@ -16,9 +16,9 @@ use super::{cache, inspect};
 use crate::host::{Host, HostError};
 
 /// An image of several hundred megabytes over a slow line; podman tries again by itself.
-const PULL_LIMIT: Duration = Duration::from_secs(45 * 60);
+const PULL_LIMIT: Duration = Duration::from_mins(45);
 /// Anything that works with the local store only.
-const LOCAL_LIMIT: Duration = Duration::from_secs(5 * 60);
+const LOCAL_LIMIT: Duration = Duration::from_mins(5);
 /// On an OpenShift node: the credentials of the cluster's registries.
 const CREDENTIALS: &str = "/var/lib/kubelet/config.json";
 /// Folders below folders in an image.

@@ -10,7 +10,7 @@ use super::error::SourceError;
 use crate::host::{Host, HostError};
 
 /// rpm reads a header in milliseconds; the digest of a whole file takes a second.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 /// What every RPM file begins with. rpm takes a file that doesn't for a list of other files.
 const MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 /// A source package says so by a tag of its own: its architecture is that of the machine it was built on.
@@ -63,8 +63,9 @@ pub async fn package(host: &Host, path: &str, whole: bool) -> Result<Nevra, Sour
 /// Whether a file's name is one that can be a package's, and can be given to rpm, which takes `*` and `[` for patterns.
 pub fn is_package_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._+~^:-".contains(c);
-    name.ends_with(".rpm")
-        && !name.ends_with(".src.rpm")
+    // As rpm and createrepo take it: in small letters.
+    name.strip_suffix(".rpm")
+        .is_some_and(|stem| !stem.ends_with(".src"))
         && !name.starts_with('-')
         && name.chars().all(plain)
 }

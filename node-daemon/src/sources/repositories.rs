@@ -28,7 +28,7 @@ pub fn enabled(host: &Host) -> Result<Vec<String>, HostError> {
             Ok(names) => files.extend(
                 names
                     .iter()
-                    .filter(|name| name.ends_with(".repo"))
+                    .filter(|name| name.strip_suffix(".repo").is_some())
                     .map(|name| format!("{folder}/{name}")),
             ),
             Err(error) if error.is_not_found() => {}
