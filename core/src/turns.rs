@@ -57,6 +57,8 @@ pub enum Pool {
 }
 
 /// One node.
+// Each says one thing of a node on its own, in any combination: flags, not a state machine.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Its name.

@@ -439,3 +439,40 @@ fn what_acts_without_a_reboot_is_no_reboot() {
     assert_eq!(plan.changes.len(), 1, "{:?}", plan.changes);
     assert_eq!(plan.nodes[0].reboots, 0, "{:?}", plan.nodes);
 }
+
+#[test]
+fn what_the_node_daemon_does_is_told_with_its_reboot() {
+    let cluster = cluster();
+    let mut by_daemon = profile();
+    let kernel = by_daemon.spec.kernel.as_mut().unwrap();
+    kernel.provider = Some(crate::api::realtime_profile::KernelProvider::NodeDaemon);
+    let by_operator = &planned(&profile(), &cluster, &[]).nodes[0];
+    let plan = planned(&by_daemon, &cluster, &[]);
+    let node = &plan.nodes[0];
+    assert_eq!(node.reboots, by_operator.reboots + 1, "{node:?}");
+    let told = node.reasons.join("; ");
+    assert!(told.contains("installs the real-time kernel"), "{told}");
+    assert!(told.contains("no node daemon has reported"), "{told}");
+    // It runs already, by the daemon's own word.
+    let mut there = cluster.clone();
+    there.realtime_nodes = vec![
+        serde_json::from_value(json!({
+            "metadata": {"name": node.node, "generation": 1},
+            "spec": {"profile": "press", "kernel": {"realtime": true, "provider": "NodeDaemon"}},
+            "status": {"observedGeneration": 1, "phase": "Ready", "kernel": {"realtime": true}}
+        }))
+        .unwrap(),
+    ];
+    assert_eq!(
+        planned(&by_daemon, &there, &[]).nodes[0].reboots,
+        by_operator.reboots
+    );
+    // Given to the Machine Config Operator, the daemon takes it back first.
+    let back = &planned(&profile(), &there, &[]).nodes[0];
+    assert_eq!(back.reboots, by_operator.reboots + 1);
+    assert!(
+        back.reasons
+            .iter()
+            .any(|reason| reason.contains("two never drive one kernel"))
+    );
+}

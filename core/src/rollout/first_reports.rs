@@ -80,28 +80,21 @@ pub(super) fn first_reports(
 fn would_change(valid: &ValidProfile) -> bool {
     let hardware = &valid.hardware;
     let intel = [None, Some((6, 0x55)), Some((6, 0x8f))];
-    let vendors: Vec<(Option<CpuVendor>, Option<(u32, u32)>)> =
-        match (&hardware.cpu_vendor, hardware.cpu_family_model) {
-            (None, _) => intel
-                .into_iter()
-                .map(|model| (Some(CpuVendor::Intel), model))
-                .chain([(Some(CpuVendor::Amd), None)])
-                .collect(),
-            (Some(CpuVendor::Intel), None) => intel
-                .into_iter()
-                .map(|model| (Some(CpuVendor::Intel), model))
-                .collect(),
-            (Some(_), _) => Vec::new(),
-        };
-    let mut possible: Vec<ValidProfile> = vendors
-        .into_iter()
-        .map(|(vendor, model)| {
-            let mut other = valid.clone();
-            other.hardware.cpu_vendor = vendor;
-            other.hardware.cpu_family_model = model;
-            other
-        })
-        .collect();
+    let with = |vendor: CpuVendor, model| {
+        let mut other = valid.clone();
+        other.hardware.cpu_vendor = Some(vendor);
+        other.hardware.cpu_family_model = model;
+        other
+    };
+    let mut possible = Vec::new();
+    let vendor = hardware.cpu_vendor.as_ref();
+    let model_counts = vendor == Some(&CpuVendor::Intel) && hardware.cpu_family_model.is_none();
+    if vendor.is_none() || model_counts {
+        possible.extend(intel.map(|model| with(CpuVendor::Intel, model)));
+    }
+    if vendor.is_none() {
+        possible.push(with(CpuVendor::Amd, None));
+    }
     if hardware.numa_memory_kib.is_empty() {
         let mut other = valid.clone();
         let half = hardware.memory_kib.unwrap_or(1 << 24) / 2;

@@ -175,8 +175,8 @@ impl Shapes {
     }
 
     fn verified(&self, realtime: bool) -> &Arc<RealtimeNodeSpec> {
-        let [stock, real_time] = &self.verified;
-        if realtime { real_time } else { stock }
+        let [stock, other] = &self.verified;
+        if realtime { other } else { stock }
     }
 }
 

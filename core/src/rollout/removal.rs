@@ -253,6 +253,30 @@ fn former_kept(
     }
 }
 
+/// The first part of the way down. True: no daemon has anything left to do.
+fn bring_back(observed: &Observed<'_>) -> (Vec<Step>, bool) {
+    let mut plan = nodes::plan(observed, None);
+    let mut steps = std::mem::take(&mut plan.steps);
+    let turns = turning(observed, &named_pool(observed), &plan, None);
+    let kept_paused =
+        |pool: &MachineConfigPool| turns.keeps_paused(pool.metadata.name.as_deref().unwrap_or(""));
+    if plan.leaving.is_empty() && !observed.cluster.pools.iter().any(kept_paused) {
+        steps.extend(turns.into_steps());
+        return (steps, true);
+    }
+    for pool in super::ours_paused(observed).filter(|pool| !kept_paused(pool)) {
+        if landing::live_has_landed(observed, pool) {
+            steps.extend(unpause(observed, pool));
+        }
+    }
+    steps.extend(turns.into_steps());
+    steps.push(Step::Wait(Wait::NodesGoingBack {
+        nodes: plan.leaving,
+        before: Before::Deletion,
+    }));
+    (steps, false)
+}
+
 /// The way down of a deleted profile, ending with the finalizer.
 pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
     if !super::has_finalizer(observed.profile) {
@@ -271,23 +295,8 @@ pub(super) fn steps(observed: &Observed<'_>) -> Vec<Step> {
         })
         .partition(|pool| created_by_us(pool, &profile));
     // 1. Nodes whose kernel their daemon switched get the stock kernel back, while everything else stands.
-    let mut plan = nodes::plan(observed, None);
-    let mut steps = std::mem::take(&mut plan.steps);
-    let turns = turning(observed, &named_pool(observed), &plan, None);
-    let kept_paused =
-        |pool: &&MachineConfigPool| turns.keeps_paused(pool.metadata.name.as_deref().unwrap_or(""));
-    let busy = observed.cluster.pools.iter().any(|pool| kept_paused(&pool));
-    if !plan.leaving.is_empty() || busy {
-        for pool in super::ours_paused(observed).filter(|pool| !kept_paused(pool)) {
-            if landing::live_has_landed(observed, pool) {
-                steps.extend(unpause(observed, pool));
-            }
-        }
-        steps.extend(turns.into_steps());
-        steps.push(Step::Wait(Wait::NodesGoingBack {
-            nodes: plan.leaving,
-            before: Before::Deletion,
-        }));
+    let (mut steps, back) = bring_back(observed);
+    if !back {
         return steps;
     }
 
