@@ -3,7 +3,7 @@
 
 use super::attempt;
 use super::flow_ostree::Ostree;
-use super::record::Record;
+use super::record::{Attempt, Record};
 use super::tell::next;
 use super::{Next, Step, arguments, packages, release, turn, undo, verify};
 use crate::api::realtime_node::NodePhase;
@@ -13,6 +13,9 @@ impl Ostree<'_> {
     /// All is as wanted: give back what is held, remember what is ours, rest.
     pub(super) fn ready(&self) -> Next {
         let release = &self.observed.boot.release;
+        if let Some(next) = self.refresh() {
+            return next;
+        }
         if let Some(step) = undo::unpin(self) {
             return next(
                 NodePhase::Verifying,
@@ -23,14 +26,6 @@ impl Ostree<'_> {
                 ),
             );
         }
-        if self.wanted.realtime && self.observed.offered.is_none() {
-            return next(
-                NodePhase::Ready,
-                Step::Prepare,
-                reason::AS_EXPECTED,
-                format!("{release} runs as wanted. The package source is looked at."),
-            );
-        }
         if let Some(record) = self.settled_record() {
             return next(
                 NodePhase::Verifying,
@@ -39,8 +34,15 @@ impl Ostree<'_> {
                 format!("{release} runs as wanted."),
             );
         }
-        if let Some(next) = self.refresh() {
-            return next;
+        // The node takes pods again before the source is looked at: that may take its time.
+        let held = turn::give_back(self.observed).is_some();
+        if self.wanted.realtime && self.observed.offered.is_none() && !held {
+            return next(
+                NodePhase::Ready,
+                Step::Prepare,
+                reason::AS_EXPECTED,
+                format!("{release} runs as wanted. The package source is looked at."),
+            );
         }
         if let Some(next) = verify::arguments_of_others(self.wanted, self.observed) {
             return next;
@@ -79,9 +81,22 @@ impl Ostree<'_> {
     /// A newer kernel by name is only asked for by a person (a new retry annotation): repositories are resolved anew at
     /// every operating system update anyway.
     fn refresh(&self) -> Option<Next> {
-        let asked =
-            self.wanted.retry.is_some() && self.attempt().is_none() && self.nothing_pending();
-        (asked && self.refreshing()).then(|| {
+        let open = self.attempt().is_none_or(Attempt::under_way);
+        if !open || self.wanted.retry.is_none() || !self.refreshing() {
+            return None;
+        }
+        if self.attempt().is_some() && self.observed.offered.is_none() {
+            // The daemon was started anew in the middle of it.
+            return Some(next(
+                NodePhase::Observing,
+                Step::Prepare,
+                reason::PREPARING,
+                "The package source is looked at.",
+            ));
+        }
+        let asked = self.known().is_some();
+        let free = self.nothing_pending() || self.ours(self.front);
+        (asked && free).then(|| {
             self.begin(&format!("{} is of another version than the operating system's own kernel, and another try is asked for", self.observed.boot.release))
         })
     }

@@ -85,6 +85,8 @@ pub(in super::super) struct OstreeHost {
     pub damaged: Option<&'static str>,
     pub pin_fails: bool,
     pub not_offered: Vec<String>,
+    /// The release of the kernel in the repository.
+    pub offers: &'static str,
     pub count: u32,
     pub room: Option<(u64, u64)>,
 }
@@ -110,6 +112,7 @@ impl OstreeHost {
             damaged: None,
             pin_fails: false,
             not_offered: vec!["kernel-rt-kvm".into()],
+            offers: REALTIME,
             count: 0,
             room: None,
         }
@@ -381,7 +384,7 @@ impl OstreeHost {
             .any(|name| name == "kernel-rt-core");
         let realtime = local
             .map(|version| format!("{version}+rt"))
-            .or(by_name.then(|| REALTIME.to_owned()));
+            .or(by_name.then(|| self.offers.to_owned()));
         let layered = !deployment.requested_base_removals.is_empty() || realtime.is_some();
         let base = deployment.base().to_owned();
         if layered {

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::host::REALTIME;
 use super::*;
 use crate::api::realtime_node::NodeTurn;
 use crate::api::realtime_profile::PackageSource;
@@ -342,6 +343,59 @@ fn an_update_that_carries_the_kernel_is_left_alone_and_one_that_loses_it_is_made
     assert_eq!(
         (world.phase(), world.reboots),
         (NodePhase::Ready, 1),
+        "{}",
+        world.story()
+    );
+}
+
+#[test]
+fn a_newer_kernel_by_name_is_taken_when_a_person_asks() {
+    let mut world = World::new(OstreeHost::stock(), wanted(true));
+    world.host.offers = "5.14.0-427.20.1.el9_4.x86_64+rt";
+    world.run(0, None);
+    assert_eq!(
+        (world.phase(), world.reason(), world.reboots),
+        (NodePhase::Ready, "VersionsDiffer", 1),
+        "{}",
+        world.story()
+    );
+    // Nothing newer is there: nothing is booted, nothing is left.
+    world.wanted.retry = Some("1".into());
+    world.run(0, None);
+    sound_ostree(&world, false);
+    assert_eq!(
+        (world.phase(), world.reason(), world.reboots),
+        (NodePhase::Ready, "VersionsDiffer", 1),
+        "{}",
+        world.story()
+    );
+    world.host.offers = REALTIME;
+    world.wanted.retry = Some("2".into());
+    world.reboots = 1;
+    let start = world.clone();
+    for at in 0..25 {
+        for crash in [Crash::Daemon, Crash::Between] {
+            let mut world = start.clone();
+            world.run(at, Some(crash));
+            sound_ostree(&world, false);
+            assert_eq!(
+                (world.reason(), world.reboots),
+                ("AsExpected", 2),
+                "{crash:?} after step {at}: {}",
+                world.story()
+            );
+        }
+    }
+    world.run(0, None);
+    sound_ostree(&world, false);
+    assert_eq!(
+        (world.phase(), world.reason(), world.reboots),
+        (NodePhase::Ready, "AsExpected", 2),
+        "{}",
+        world.story()
+    );
+    assert!(
+        world.story().contains("\"uninstall\", \"kernel-rt-core\""),
         "{}",
         world.story()
     );
