@@ -24,7 +24,8 @@ const EX_CONFIG: u8 = 78;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args).await {
+    // On the heap: the loop's state is large, and the stack is for the calls below it.
+    match Box::pin(run(&args)).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -68,9 +69,8 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => Side::Cluster(Box::new(InCluster::new(node(args, &config).await?))),
     };
     let stop = stop_signal()?;
-    Agent::new(host, &config.state_directory, own_cpus, side)
-        .run(stopped(stop))
-        .await;
+    let agent = Agent::new(host, &config.state_directory, own_cpus, side);
+    Box::pin(agent.run(stopped(stop))).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

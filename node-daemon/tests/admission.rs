@@ -1,5 +1,12 @@
 //! What a daemon may do and what not, by the shipped rights and policies on a real API server, with tokens that are bound
 //! to pods as a kubelet's are.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test ends at what it doesn't expect, and `json!` values read better given away"
+)]
 
 mod on_cluster;
 

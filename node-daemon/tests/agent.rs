@@ -1,5 +1,12 @@
 //! The loop as a process over a simulated host: a whole switch there and back, what the cluster hears of it, and what
 //! becomes of it when the cluster says something else or nothing. The operator's part is played by hand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test ends at what it doesn't expect, and `json!` values read better given away"
+)]
 
 mod on_cluster;
 mod support;

@@ -1,4 +1,11 @@
 //! `status`, `plan` and `audit` on a simulated host: what they say, what they end with, and that they change nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test ends at what it doesn't expect, and `json!` values read better given away"
+)]
 
 mod support;
 

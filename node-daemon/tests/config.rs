@@ -1,4 +1,11 @@
 //! The configuration file: rt-operator's as it is, our own keys, and everything that is wrong at once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test ends at what it doesn't expect, and `json!` values read better given away"
+)]
 
 use proptest::prelude::*;
 use realtime_core::api::realtime_profile::{Isolation, KernelProvider};

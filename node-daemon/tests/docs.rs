@@ -1,6 +1,13 @@
 //! docs/node-daemon.md and what is shipped beside the program are true: commands are typed on a simulated host, the
 //! configuration is read, the unit's command line is one, and no key is left out. (`oc` commands of documents are typed in
 //! the sandbox's test.)
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test ends at what it doesn't expect, and `json!` values read better given away"
+)]
 
 mod support;
 

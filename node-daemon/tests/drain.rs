@@ -1,5 +1,12 @@
 //! Cordon and drain on a real API server, under the shipped rights: what goes and what stays, budgets, an API server that
 //! is away in the middle, and other people's cordons.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test ends at what it doesn't expect, and `json!` values read better given away"
+)]
 
 mod on_cluster;
 

@@ -148,13 +148,11 @@ fn layer(view: &mut OstreeView, verb: Verb, words: &[&str]) -> bool {
 
 /// Version, release and architecture of the base's own kernel, as its release says them.
 fn stock(view: &OstreeView, first: &Deployment) -> Option<Nevra> {
-    let of_base = view
-        .kernel_packages
+    view.kernel_packages
         .iter()
         .cloned()
         .chain(first.removed())
-        .find(|package| package.name == "kernel-core" || package.name == "kernel");
-    of_base
+        .find(|package| package.name == "kernel-core" || package.name == "kernel")
 }
 
 /// All that was asked for is in effect.
