@@ -14,6 +14,8 @@ use support::standalone::{Cut, End, Standalone};
 const PACKAGES: &str = "/var/lib/realtime/rpms";
 /// Of the measured base and of the packages for it.
 const RELEASE: &str = "5.14.0-284.11.1.rt14.296.el9_2";
+/// What the daemon says of a deployment that boots next and isn't its own.
+const FOREIGN: &str = "was not made by this daemon";
 const SWAP: [&str; 12] = [
     "override",
     "remove",
@@ -57,7 +59,11 @@ fn ready(host: &Standalone, realtime: bool, reboots: u32) -> End {
     assert_eq!(end.phase, "Ready", "{}", host.log());
     assert_eq!(host.host.kernel().is_realtime(), realtime, "{}", host.log());
     assert_eq!(host.host.counts().reboots, reboots, "{}", host.log());
-    assert!(host.state().deployments.iter().all(|one| !one.pinned), "{}", host.log());
+    assert!(
+        host.state().deployments.iter().all(|one| !one.pinned),
+        "{}",
+        host.log()
+    );
     end
 }
 
@@ -85,7 +91,11 @@ fn requests(host: &Standalone) -> (usize, usize, usize) {
 #[test]
 fn trap_1_what_is_there_is_not_asked_for_again() {
     let host = Standalone::new(&measured());
-    let output = host.host.standin().foreign_stage(&SWAP).expect("rpm-ostree");
+    let output = host
+        .host
+        .standin()
+        .foreign_stage(&SWAP)
+        .expect("rpm-ostree");
     assert_eq!(output.code, 0, "{output:?}");
     host.want(by_name());
     ready(&host, true, 1);
@@ -121,11 +131,27 @@ fn trap_2_an_incomplete_reset_of_somebody_else_is_not_taken_for_the_stock_kernel
             .map(|name| format!("--uninstall={name}"))
             .collect()
     };
-    let mut reset = vec!["override", "reset", "kernel", "kernel-core", "kernel-modules", "kernel-modules-core"];
+    let mut reset = vec![
+        "override",
+        "reset",
+        "kernel",
+        "kernel-core",
+        "kernel-modules",
+        "kernel-modules-core",
+    ];
     reset.extend(asked.iter().map(String::as_str));
-    let output = host.host.standin().foreign_stage(&reset).expect("rpm-ostree");
+    let output = host
+        .host
+        .standin()
+        .foreign_stage(&reset)
+        .expect("rpm-ostree");
     assert_eq!(output.code, 0, "{output:?}");
+    // Somebody else's is neither built upon nor taken away: the node waits for a person, who boots it here.
     host.want(stock());
+    host.settle_waiting(FOREIGN);
+    host.host.reboot(&Reboot::orderly()).expect("a boot");
+    assert!(!host.host.kernel().is_realtime());
+    assert_eq!(requests(&host).2, 1);
     let end = host.settle();
     assert_eq!(end.phase, "Ready", "{}", host.log());
     assert!(!host.host.kernel().is_realtime());
@@ -153,7 +179,11 @@ fn trap_4_the_real_time_kernel_has_its_modules() {
     ready(&host, true, 1);
     let state = host.state();
     let booted = &state.deployments[state.booted().expect("booted")];
-    for name in ["kernel-rt-core", "kernel-rt-modules", "kernel-rt-modules-core"] {
+    for name in [
+        "kernel-rt-core",
+        "kernel-rt-modules",
+        "kernel-rt-modules-core",
+    ] {
         assert!(
             booted.packages.iter().any(|one| one.name == name),
             "{name} is missing"
@@ -166,13 +196,28 @@ fn trap_4_a_staged_kernel_without_its_modules_is_not_booted() {
     let host = Standalone::new(&measured());
     let mut incomplete = SWAP[..8].to_vec();
     incomplete.dedup();
-    let output = host.host.standin().foreign_stage(&incomplete).expect("rpm-ostree");
+    let output = host
+        .host
+        .standin()
+        .foreign_stage(&incomplete)
+        .expect("rpm-ostree");
     assert_eq!(output.code, 0, "{output:?}");
     host.want(by_name());
+    host.settle_waiting(FOREIGN);
+    assert_eq!(host.host.counts().reboots, 0, "{}", host.log());
+    host.host
+        .standin()
+        .foreign_stage(&["cleanup", "-p"])
+        .expect("rpm-ostree");
     ready(&host, true, 1);
     let state = host.state();
     let booted = &state.deployments[state.booted().expect("booted")];
-    assert!(booted.packages.iter().any(|one| one.name == "kernel-rt-modules"));
+    assert!(
+        booted
+            .packages
+            .iter()
+            .any(|one| one.name == "kernel-rt-modules")
+    );
 }
 
 #[test]
@@ -194,11 +239,17 @@ fn trap_6_stale_metadata_are_thrown_away_once() {
     let url = &profile.repositories[0].1;
     let packages = profile.web[url].packages.clone();
     let standin = host.host.standin();
-    standin.publish_repository(url, Vec::new()).expect("published");
+    standin
+        .publish_repository(url, Vec::new())
+        .expect("published");
     // Somebody asks, and the metadata are kept.
     standin.foreign_stage(&["refresh-md"]).expect("rpm-ostree");
-    standin.foreign_stage(&["install", "nothing-of-that-name"]).expect("rpm-ostree");
-    standin.publish_repository(url, packages).expect("published");
+    standin
+        .foreign_stage(&["install", "nothing-of-that-name"])
+        .expect("rpm-ostree");
+    standin
+        .publish_repository(url, packages)
+        .expect("published");
     host.want(by_name());
     ready(&host, true, 1);
     assert_eq!(commands(&host, "cleanup -m").len(), 1, "{}", host.log());
@@ -210,7 +261,9 @@ fn trap_7_a_failed_finalization_leaves_no_half_a_kernel_in_boot() {
     host.host
         .standin()
         .fault(
-            Fault::FinalizeFails("Installing kernel: regfile copy: No space left on device".to_owned()),
+            Fault::FinalizeFails(
+                "Installing kernel: regfile copy: No space left on device".to_owned(),
+            ),
             Times::Next(1),
         )
         .expect("a fault");
@@ -247,7 +300,8 @@ fn trap_8_a_deployment_that_only_has_the_old_name_is_not_taken_for_ours() {
     // Right before the reboot, with everything staged.
     let reboot = lines
         .iter()
-        .position(|line| line.contains("step=\"Reboot\"") || line.contains("step=Reboot"))
+        .find(|(_, line)| line.contains("step=Reboot"))
+        .map(|(after, _)| *after)
         .expect("a reboot");
     let host = first;
     host.interrupt(reboot, Cut::Daemon);
@@ -255,13 +309,30 @@ fn trap_8_a_deployment_that_only_has_the_old_name_is_not_taken_for_ours() {
     let ours = staged(&host);
     assert!(ours.staged);
     let standin = host.host.standin();
-    standin.foreign_stage(&["cleanup", "-p"]).expect("rpm-ostree");
-    standin.foreign_stage(&["kargs", "--append=theirs=1"]).expect("rpm-ostree");
+    standin
+        .foreign_stage(&["cleanup", "-p"])
+        .expect("rpm-ostree");
+    standin
+        .foreign_stage(&["kargs", "--append=theirs=1"])
+        .expect("rpm-ostree");
     assert!(staged(&host).staged);
+    host.settle_waiting(FOREIGN);
+    assert_eq!(host.host.counts().reboots, 0, "{}", host.log());
+    host.host.reboot(&Reboot::orderly()).expect("a boot");
+    // What was staged for this boot is not what booted: told, and not tried again behind the back of whoever did it.
     let end = host.settle();
-    assert_eq!(end.phase, "Ready", "{}", host.log());
-    assert!(host.host.kernel().is_realtime(), "{}", host.log());
+    assert_eq!(end.phase, "Degraded", "{}", host.log());
+    assert!(end_is_lost(&host), "{}", host.log());
+    assert!(host.host.kernel().command_line.contains("theirs=1"));
+    assert!(!host.host.kernel().is_realtime());
+    assert!(host.state().deployments.iter().all(|one| !one.pinned));
+    // Their boot; none of ours.
     assert_eq!(host.host.counts().reboots, 1, "{}", host.log());
+}
+
+fn end_is_lost(host: &Standalone) -> bool {
+    let failed = host.record().attempt.and_then(|one| one.failed);
+    failed.is_some_and(|failed| failed.message.contains("is gone"))
 }
 
 #[test]
@@ -296,7 +367,9 @@ fn trap_10_rpm_ostree_is_never_asked_to_reboot() {
     ready(&host, true, 1);
     for line in commands(&host, "rpm-ostree") {
         assert!(
-            !line.contains(" -r ") && !line.contains(" --reboot") && !line.contains("finalize-deployment"),
+            !line.contains(" -r ")
+                && !line.contains(" --reboot")
+                && !line.contains("finalize-deployment"),
             "{line}"
         );
     }
@@ -323,7 +396,12 @@ fn trap_12_what_was_staged_although_the_command_failed_is_used() {
         .expect("a fault");
     host.want(by_name());
     ready(&host, true, 1);
-    assert_eq!(commands(&host, "override remove").len(), 1, "{}", host.log());
+    assert_eq!(
+        commands(&host, "override remove").len(),
+        1,
+        "{}",
+        host.log()
+    );
 }
 
 #[test]

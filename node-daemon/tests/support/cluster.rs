@@ -352,7 +352,11 @@ impl Cluster {
         self.rtn_until(name, &format!("is Ready with the {kernel} kernel"), |rtn| {
             phase(rtn) == Some(NodePhase::Ready)
                 && is_current(rtn)
-                && rtn.spec.kernel.as_ref().is_some_and(|kernel| kernel.realtime == realtime)
+                && rtn
+                    .spec
+                    .kernel
+                    .as_ref()
+                    .is_some_and(|kernel| kernel.realtime == realtime)
                 && runs_realtime(rtn) == Some(realtime)
         })
         .await
@@ -363,19 +367,28 @@ impl Cluster {
         for name in &self.names {
             self.node_until(name, "is not cordoned", |node| {
                 node.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true)
-                    && !node.annotations().contains_key(names::ANNOTATION_CORDONED_AT)
+                    && !node
+                        .annotations()
+                        .contains_key(names::ANNOTATION_CORDONED_AT)
             })
             .await;
             self.until(&format!("the turn of {name} is over"), || async {
                 let rtn = self.realtime_node(name).await;
                 rtn.is_none_or(|rtn| {
                     !rtn.labels().contains_key(names::LABEL_TURN)
-                        && rtn.status.as_ref().is_none_or(|status| status.turn.is_none())
+                        && rtn
+                            .status
+                            .as_ref()
+                            .is_none_or(|status| status.turn.is_none())
                 })
                 .then_some(())
             })
             .await;
-            let state = self.host(name).standin().state().expect("the stand-in's state");
+            let state = self
+                .host(name)
+                .standin()
+                .state()
+                .expect("the stand-in's state");
             assert!(
                 state.deployments.iter().all(|one| !one.pinned),
                 "{name}: a deployment is still pinned"

@@ -25,7 +25,10 @@ pub fn workspace() -> &'static Path {
 /// The daemon, which cargo builds for these tests, and what it does not build: the others beside it.
 pub fn programs() -> Programs {
     let daemon = PathBuf::from(env!("CARGO_BIN_EXE_realtime-node-daemon"));
-    let programs = Programs::in_folder(daemon.parent().expect("a folder"));
+    // Another folder, so that a build that goes on meanwhile doesn't change a program in the middle of a test.
+    let folder = std::env::var_os("RT_TEST_PROGRAMS").map(PathBuf::from);
+    let folder = folder.as_deref().or_else(|| daemon.parent());
+    let programs = Programs::in_folder(folder.expect("a folder"));
     for path in [&programs.operator, &programs.standin] {
         assert!(
             path.is_file(),

@@ -113,23 +113,34 @@ impl Standalone {
             std::fs::remove_dir_all(&path).expect("the old packages");
         }
         for nevra in nevras {
-            assert!(Package::from_nevra(nevra).is_some(), "{nevra}");
-            let text = format!("stand-in package: {nevra}\n");
+            let package = Package::from_nevra(nevra).expect("a package's name");
             self.host
                 .tree()
-                .write(&format!("{folder}/{nevra}.rpm"), text)
+                .write(&format!("{folder}/{nevra}.rpm"), package_file(&package))
                 .expect("a package");
         }
     }
 
     /// Starts the daemon, plays the reboots that it asks for, and waits until it is at rest. The daemon is ended then.
     pub fn settle(&self) -> End {
-        let end = self.settle_running();
+        let end = self.settle_running(end_of);
         self.host.kill_daemon();
         end
     }
 
-    fn settle_running(&self) -> End {
+    /// As [`Self::settle`], until it waits for somebody: Pending with these words.
+    pub fn settle_waiting(&self, words: &str) {
+        self.settle_running(|log| {
+            let at = log.rfind("phase=Pending")?;
+            log[at..].contains(words).then(|| End {
+                phase: "Pending".to_owned(),
+                line: String::new(),
+            })
+        });
+        self.host.kill_daemon();
+    }
+
+    fn settle_running(&self, end_of: impl Fn(&str) -> Option<End>) -> End {
         let log = self.host.log();
         let length = || std::fs::metadata(&log).map_or(0, |file| file.len());
         let started = Instant::now();
@@ -154,18 +165,26 @@ impl Standalone {
             {
                 return end;
             }
-            let runs = self.host.with_daemon(realtime_testing::simulated_host::Daemon::runs);
+            let runs = self
+                .host
+                .with_daemon(realtime_testing::simulated_host::Daemon::runs);
             assert!(
                 runs == Some(true) && started.elapsed() < LONG,
                 "{}; the log:\n{}",
-                if runs == Some(true) { "the daemon does not come to rest" } else { "the daemon ended" },
+                if runs == Some(true) {
+                    "the daemon does not come to rest"
+                } else {
+                    "the daemon ended"
+                },
                 tail(&self.log_since(since), 60)
             );
         }
     }
 
     fn start(&self, log: &Log) {
-        self.host.start_daemon(&self.launch(), log).expect("the daemon");
+        self.host
+            .start_daemon(&self.launch(), log)
+            .expect("the daemon");
     }
 
     fn log_since(&self, offset: u64) -> String {
@@ -181,7 +200,9 @@ impl Standalone {
 
     /// Runs the daemon line by line, over the reboots that it asks for, until so many lines have passed; then it is
     /// interrupted, with the next line not yet written. `None`: it came to rest before. The lines are returned.
-    pub fn interrupt(&self, after: usize, cut: Cut) -> (Option<String>, Vec<String>) {
+    ///
+    /// Each line comes with the number of lines after which the daemon is interrupted right behind it.
+    pub fn interrupt(&self, after: usize, cut: Cut) -> (Option<String>, Vec<(usize, String)>) {
         let mut lines = Vec::new();
         let mut passed = 0;
         let started = Instant::now();
@@ -198,8 +219,8 @@ impl Standalone {
                     Cut::Daemon => self.host.kill_daemon(),
                     Cut::Power => drop(self.host.power_cut().expect("a boot")),
                 }
-                let last = lines.last().cloned().unwrap_or_default();
-                return (Some(last), lines);
+                let last = lines.last().map(|(_, line): &(usize, String)| line.clone());
+                return (Some(last.unwrap_or_default()), lines);
             }
             // A shutdown goes on whatever the daemon writes.
             if asked {
@@ -217,27 +238,71 @@ impl Standalone {
                 match stepped {
                     Stepped::Line(line) => {
                         active = Instant::now();
-                        passed += 1;
                         if !line.is_empty() {
-                            lines.push(line);
+                            // It was in the pipe already, and the daemon stopped behind it.
+                            lines.push((passed, line));
                         }
+                        passed += 1;
                         continue;
                     }
-                    Stepped::Ended => panic!("the daemon ended:\n{}", lines.join("\n")),
+                    Stepped::Ended => panic!("the daemon ended:\n{}", text(&lines)),
                     Stepped::Quiet => {}
                 }
             }
-            if active.elapsed() > QUIET && end_of(&lines.join("\n")).is_some() {
+            if active.elapsed() > QUIET && end_of(&text(&lines)).is_some() {
                 self.host.kill_daemon();
                 return (None, lines);
             }
             assert!(
                 started.elapsed() < LONG,
                 "the daemon does not come to rest:\n{}",
-                lines.join("\n")
+                text(&lines)
             );
         }
     }
+}
+
+/// The lines as one text.
+pub fn text(lines: &[(usize, String)]) -> String {
+    let lines: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
+    lines.join("\n")
+}
+
+/// A package's file with nothing in it: lead, signature, header, and two bytes of payload.
+pub fn package_file(package: &Package) -> Vec<u8> {
+    const LEAD: usize = 96;
+    let header = |entries: &[(u32, u32, Vec<u8>)]| {
+        let mut store = Vec::new();
+        let mut index = Vec::new();
+        for (tag, kind, value) in entries {
+            for number in [*tag, *kind, u32::try_from(store.len()).unwrap(), 1] {
+                index.extend(number.to_be_bytes());
+            }
+            store.extend_from_slice(value);
+        }
+        let mut bytes = vec![0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
+        bytes.extend(u32::try_from(entries.len()).unwrap().to_be_bytes());
+        bytes.extend(u32::try_from(store.len()).unwrap().to_be_bytes());
+        bytes.extend(index);
+        bytes.extend(store);
+        bytes
+    };
+    let text = |value: &str| [value.as_bytes(), b"\0"].concat();
+    let main = header(&[
+        (1003, 4, package.epoch.to_be_bytes().to_vec()),
+        (1000, 6, text(&package.name)),
+        (1001, 6, text(&package.version)),
+        (1002, 6, text(&package.release)),
+        (1022, 6, text(&package.arch)),
+    ]);
+    let size = u32::try_from(main.len() + 2).unwrap();
+    let mut content = vec![0xed, 0xab, 0xee, 0xdb];
+    content.resize(LEAD, 0);
+    content.extend(header(&[(1000, 4, size.to_be_bytes().to_vec())]));
+    content.resize(content.len().next_multiple_of(8), 0);
+    content.extend(main);
+    content.extend(b"xx");
+    content
 }
 
 /// What the last line says, when it says that the daemon is at rest.

@@ -136,6 +136,8 @@ fn stage(host: &SimulatedHost, changes: &Changes) -> Result<(), String> {
         run(host, &reset)?;
     }
     if let Some(image) = &changes.image {
+        // The real agent's packages come with the release, in an image of their own: nothing is stale.
+        run(host, &["cleanup".to_owned(), "-m".to_owned()])?;
         let reference = format!("ostree-unverified-registry:{image}");
         run(host, &["rebase".to_owned(), reference])?;
     }
