@@ -1,6 +1,11 @@
 //! Statuses of rpm-ostree of several generations, and those that the real program wrote: all are read, and each named
 //! situation leads to the step that it should. Contacts nothing.
-#![allow(clippy::disallowed_methods, reason = "tests read fixtures")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests read fixtures, and report by failing"
+)]
 
 use std::fs;
 use std::io::Write as _;
@@ -27,7 +32,8 @@ const SAMPLES: &str = concat!(
 #[allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    clippy::explicit_write
+    clippy::explicit_write,
+    clippy::unwrap_used
 )]
 fn skip(reason: &str) {
     // Straight to the terminal: the test harness captures `eprintln!` of a test that passes.

@@ -54,7 +54,7 @@ impl Nevra {
             !part.is_empty()
                 && !part.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
         };
-        parts.iter().all(|part| sound(part)).then(|| Self {
+        parts.iter().all(sound).then(|| Self {
             name: name.to_owned(),
             epoch,
             version: version.to_owned(),
@@ -97,8 +97,8 @@ pub fn compare_versions(left: &str, right: &str) -> Ordering {
             (None, None) => return Ordering::Equal,
             (Some(b'^'), Some(b'^')) => (left, right) = (&left[1..], &right[1..]),
             // `^` after the end and before all else.
-            (Some(_), None) | (Some(_), Some(b'^')) => return Ordering::Greater,
-            (None, Some(_)) | (Some(b'^'), Some(_)) => return Ordering::Less,
+            (Some(_), None | Some(b'^')) => return Ordering::Greater,
+            (None | Some(b'^'), Some(_)) => return Ordering::Less,
             (Some(first), Some(other)) => {
                 let digits = first.is_ascii_digit();
                 if digits != other.is_ascii_digit() {

@@ -133,16 +133,16 @@ impl OstreeHost {
     pub fn foreign_update(&mut self, base: &str, carries: bool) {
         let (mut deployment, arguments) = self.list[self.booted()].clone();
         let layered = carries && deployment.base_checksum.is_some();
-        if !layered {
+        if layered {
+            deployment.base_checksum = Some(base.into());
+            deployment.checksum = format!("layer-{base}");
+        } else {
             deployment = Deployment {
                 osname: "os".into(),
                 base_commit_meta: Some(json!({"ostree.linux": STOCK})),
+                checksum: base.into(),
                 ..Deployment::default()
             };
-            deployment.checksum = base.into();
-        } else {
-            deployment.base_checksum = Some(base.into());
-            deployment.checksum = format!("layer-{base}");
         }
         self.stage(deployment, arguments);
     }
@@ -204,10 +204,10 @@ impl OstreeHost {
             Some(Fault::Damaged) => {
                 self.damaged = Some(
                     "error: importing RPMs: creating importer: Reading rpm2cpio: Unrecognized archive format",
-                )
+                );
             }
             Some(Fault::Stale) => {
-                self.damaged = Some("error: Packages not found: kernel-rt-core, kernel-rt-modules")
+                self.damaged = Some("error: Packages not found: kernel-rt-core, kernel-rt-modules");
             }
             _ => {}
         }
@@ -251,7 +251,7 @@ impl OstreeHost {
                 },
                 "--append" => words.push(value.to_owned()),
                 "--append-if-missing" if !original.iter().any(|word| word == value) => {
-                    words.push(value.to_owned())
+                    words.push(value.to_owned());
                 }
                 "--delete-if-present" if original.iter().any(|word| word == value) => {
                     let at = words.iter().position(|word| word == value).unwrap();
