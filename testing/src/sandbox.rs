@@ -75,7 +75,7 @@ pub enum Kernel {
     /// The Machine Config Operator: a cluster as OpenShift is since 4.4.
     #[default]
     MachineConfigOperator,
-    /// The node daemon: a cluster whose MachineConfigs have no field that selects a kernel.
+    /// The node daemon: a cluster without a Machine Config Operator.
     NodeDaemon,
 }
 
@@ -119,7 +119,9 @@ impl Programs {
 /// A running sandbox. Dropping it ends everything in it.
 pub struct Sandbox {
     /// The stand-in goes first: it is a client of the control plane.
-    _standin: PoolStandin,
+    _standin: Option<PoolStandin>,
+    /// Who switches the kernel.
+    pub kernel: Kernel,
     /// The machines of the nodes, each with its daemon.
     pub machines: BTreeMap<String, Arc<Machine>>,
     /// What a drain has to be polite to.
@@ -145,17 +147,10 @@ pub async fn start(root: &Path, programs: &Programs, kernel: Kernel) -> Result<S
     say("starting etcd and kube-apiserver on loopback");
     let control_plane = ControlPlane::start(Options::default()).await?;
     say(&format!("{} answers", control_plane.server_url()));
-    let dialect = match kernel {
-        Kernel::MachineConfigOperator => Dialect::KernelType,
-        Kernel::NodeDaemon => Dialect::None,
-    };
-    openshift_crds::install_openshift(&control_plane, dialect).await?;
-    say(match kernel {
-        Kernel::MachineConfigOperator => "OpenShift's definitions are installed",
-        Kernel::NodeDaemon => {
-            "OpenShift's definitions are installed, as they were before a MachineConfig could select a kernel"
-        }
-    });
+    if kernel == Kernel::MachineConfigOperator {
+        openshift_crds::install_openshift(&control_plane, Dialect::KernelType).await?;
+        say("OpenShift's definitions are installed");
+    }
     control_plane.apply_values(manifests(root)?).await?;
     say("the definitions and rights of operator and node daemon are installed (manifests/)");
 
@@ -176,25 +171,33 @@ pub async fn start(root: &Path, programs: &Programs, kernel: Kernel) -> Result<S
     say(
         "three simulated nodes are there, each with its node daemon under the rights that are shipped",
     );
-    let standin = PoolStandin::start(
-        admin.clone(),
-        pool_standin::Options {
-            hosts: Some(fleet::agents(&machines)),
-            ..pool_standin::Options::scaled(TIME_SCALE)
-        },
-    )
-    .await?;
+    let standin = match kernel {
+        Kernel::NodeDaemon => None,
+        Kernel::MachineConfigOperator => {
+            let options = pool_standin::Options {
+                hosts: Some(fleet::agents(&machines)),
+                ..pool_standin::Options::scaled(TIME_SCALE)
+            };
+            Some(PoolStandin::start(admin.clone(), options).await?)
+        }
+    };
     let workload = start_workload(&admin)
         .await
         .map_err(|error| Error::Workload(Box::new(error)))?;
-    say(
-        "a stand-in for the Machine Config Operator is there, and a workload that a drain must respect",
-    );
+    say(match kernel {
+        Kernel::MachineConfigOperator => {
+            "a stand-in for the Machine Config Operator is there, and a workload that a drain must respect"
+        }
+        Kernel::NodeDaemon => {
+            "a workload is there that a drain must respect, and no Machine Config Operator"
+        }
+    });
 
     let operator_log = start_operator(&control_plane, &programs.operator).await?;
     say("the operator runs under the ServiceAccount and roles that are shipped");
     Ok(Sandbox {
         _standin: standin,
+        kernel,
         machines,
         _workload: workload,
         control_plane,

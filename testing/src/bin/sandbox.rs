@@ -97,7 +97,7 @@ async fn demo(shell: &Shell<'_>, sandbox: &Sandbox) -> anyhow::Result<()> {
         )
         .await?;
     shell.run("oc-realtime", &["watch", "worker-rt"]).await?;
-    shell.run("kubectl", &["get", "mcp,rtp,rtn"]).await?;
+    shell.run("kubectl", &["get", kinds(sandbox)]).await?;
     shell
         .run(
             "kubectl",
@@ -118,6 +118,14 @@ async fn demo(shell: &Shell<'_>, sandbox: &Sandbox) -> anyhow::Result<()> {
         println!("{node}: reboots: {}", counts.reboots);
     }
     Ok(())
+}
+
+/// What there is to look at.
+fn kinds(sandbox: &Sandbox) -> &'static str {
+    match sandbox.kernel {
+        Kernel::MachineConfigOperator => "mcp,rtp,rtn",
+        Kernel::NodeDaemon => "rtp,rtn",
+    }
 }
 
 /// Types commands.
@@ -151,7 +159,7 @@ impl<'a> Shell<'a> {
         println!("  kubectl apply -f docs/examples/worker-rt.yaml");
         println!("  kubectl label node worker-1 worker-2 node-role.kubernetes.io/worker-rt=");
         println!("  oc-realtime watch worker-rt");
-        println!("  kubectl get mcp,rtp,rtn\n");
+        println!("  kubectl get {}\n", kinds(sandbox));
         println!("The operator's log: {}", sandbox.operator_log.display());
         for machine in sandbox.machines.values() {
             println!(
