@@ -32,6 +32,8 @@ use support::standalone::Standalone;
 use tempfile::TempDir;
 
 const NODE: &str = "machine-1";
+/// Names another program than the one that was built with this test, to look at a release.
+const PROGRAM: &str = "REALTIME_TEST_DAEMON";
 const BOOT: Duration = Duration::from_millis(50);
 
 fn profile() -> Profile {
@@ -183,7 +185,7 @@ fn launch(host: &SimulatedHost, kubeconfig: &Path) -> Launch {
     arguments.push(format!("--kubeconfig={}", kubeconfig.display()));
     arguments.push("--log=info,realtime_node_daemon=debug".to_owned());
     Launch {
-        program: support::programs().daemon,
+        program: std::env::var_os(PROGRAM).map_or_else(|| support::programs().daemon, Into::into),
         arguments,
         environment: Vec::new(),
     }
@@ -298,7 +300,14 @@ async fn a_node_switches_in_its_turn_drained_and_leaves_no_trace() {
     let state = it.host().standin().state().unwrap();
     assert!(state.deployments.iter().all(|one| !one.pinned));
 
-    // Idle: not one request but the watch.
+    // Idle: not one request but the watch. The memory is told, for whoever gives a release's program.
+    let pid = it.host().with_daemon(|daemon| daemon.pid()).unwrap();
+    let memory = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    for line in memory.lines().filter(|line| {
+        line.starts_with("Rss") || line.starts_with("VmRSS") || line.starts_with("VmHWM")
+    }) {
+        println!("idle: {line}");
+    }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = it.requests().len();
     tokio::time::sleep(Duration::from_secs(3)).await;
