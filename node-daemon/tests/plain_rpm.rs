@@ -1,6 +1,14 @@
 //! A host with dnf and grubby: the real dnf, rpm and createrepo_c on an install root with tiny packages that are named as
 //! the real kernels. Only grubby is a stand-in, and the machine, which boots the entry that is the default.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, tells its story in one piece, and its server has an arm for each answer"
+)]
+
 mod rpms;
 
 use std::fs;
@@ -82,7 +90,7 @@ impl Node {
             boots: 0,
             steps: Vec::new(),
         };
-        let stock = node.kernel("kernel", OLD, "", &node.folder.path().join("stock"));
+        let stock = Node::kernel("kernel", OLD, "", &node.folder.path().join("stock"));
         node.dnf_as_admin(
             &[
                 &["-y", "install"][..],
@@ -97,7 +105,7 @@ impl Node {
     }
 
     /// The packages of one kernel, into a folder; their paths.
-    fn kernel(&self, name: &str, release: &str, suffix: &str, folder: &Path) -> Vec<String> {
+    fn kernel(name: &str, release: &str, suffix: &str, folder: &Path) -> Vec<String> {
         let uname = format!("5.14.0-{release}.x86_64{suffix}");
         let provides = [
             format!("Provides: kernel-uname-r = {uname}"),
@@ -124,7 +132,7 @@ impl Node {
     fn publish(&self, id: &str, releases: &[&str]) {
         let repository = self.repository();
         for release in releases {
-            self.kernel("kernel-rt", release, "+rt", &repository);
+            Node::kernel("kernel-rt", release, "+rt", &repository);
         }
         let made = Process::new("/usr/bin/createrepo_c")
             .args(["--quiet", "--update"])
@@ -271,7 +279,7 @@ impl Node {
                     }
                 }
                 Step::Prepare => {
-                    self.offered = Some(sources::prepare(&self.host, &self.wanted).await)
+                    self.offered = Some(sources::prepare(&self.host, &self.wanted).await);
                 }
                 Step::Save(record) => self.record = (**record).clone(),
                 Step::Run(command) => {
@@ -291,10 +299,11 @@ impl Node {
 
     /// What is in the way, as conditions say it.
     fn words(next: &Next) -> String {
-        next.conditions
+        let lines = next
+            .conditions
             .iter()
-            .map(|condition| format!("{}: {}\n", condition.reason, condition.message))
-            .collect()
+            .map(|condition| format!("{}: {}", condition.reason, condition.message));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -439,7 +448,7 @@ async fn to_the_realtime_kernel_and_back_by_a_repository() {
 async fn to_a_newer_kernel_out_of_a_directory() {
     let Some(mut node) = Node::new() else { return };
     let directory = "/var/mnt/rpms";
-    node.kernel("kernel-rt", OLD, "+rt", &node.host.path(directory));
+    Node::kernel("kernel-rt", OLD, "+rt", &node.host.path(directory));
     let source = PackageSource {
         directory: Some(directory.into()),
         ..PackageSource::default()
@@ -457,7 +466,7 @@ async fn to_a_newer_kernel_out_of_a_directory() {
         node.steps
     );
     // An update of the operating system brings a stock kernel, which becomes the default, and the same kernel-rt.
-    let stock = node.kernel("kernel", NEW, "", &node.folder.path().join("stock"));
+    let stock = Node::kernel("kernel", NEW, "", &node.folder.path().join("stock"));
     node.dnf_as_admin(
         &[
             &["-y", "install"][..],
@@ -470,7 +479,7 @@ async fn to_a_newer_kernel_out_of_a_directory() {
         &format!("/boot/vmlinuz-5.14.0-{NEW}.x86_64"),
     ]);
     fs::remove_dir_all(node.host.path(directory)).unwrap();
-    node.kernel("kernel-rt", NEW, "+rt", &node.host.path(directory));
+    Node::kernel("kernel-rt", NEW, "+rt", &node.host.path(directory));
     node.wanted.retry = Some("1".into());
     let next = node.settle().await;
     assert_eq!(

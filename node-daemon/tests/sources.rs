@@ -1,5 +1,14 @@
 //! Package sources against a real server on 127.0.0.1 that misbehaves on demand, the real rpm, and the real podman.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::match_same_arms,
+    reason = "a test fails by panicking, tells its story in one piece, and its server has an arm for each answer"
+)]
+
 mod rpms;
 mod server;
 

@@ -65,7 +65,7 @@ pub fn is_package_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._+~^:-".contains(c);
     // As rpm and createrepo take it: in small letters.
     name.strip_suffix(".rpm")
-        .is_some_and(|stem| !stem.ends_with(".src"))
+        .is_some_and(|stem| stem.strip_suffix(".src").is_none())
         && !name.starts_with('-')
         && name.chars().all(plain)
 }
