@@ -188,6 +188,7 @@ impl<'a> Round<'a> {
             pool.map(|pool| target_name(pool).unwrap_or_default()),
         );
         let begun = nodes.iter().any(turns::Node::has_turn);
+        let paused = self.pause(pool) == Pool::Ours;
         turns::decide(&Inputs {
             max_unavailable: 1,
             canaries: 0,
@@ -196,7 +197,7 @@ impl<'a> Round<'a> {
             hold: pool
                 .and_then(|pool| self.never(pool).or_else(|| degraded(pool)))
                 .or_else(|| {
-                    pool.filter(|pool| !begun && !is_updated(pool))
+                    pool.filter(|pool| !begun && !is_updated(pool, paused))
                         .map(|pool| format!("pool {} to be Updated", pool.name_any()))
                 }),
             nodes: &nodes,
@@ -283,7 +284,7 @@ fn degraded(pool: &MachineConfigPool) -> Option<String> {
 }
 
 /// Whether the pool says that all its nodes are at its present target and in service.
-fn is_updated(pool: &MachineConfigPool) -> bool {
+fn is_updated(pool: &MachineConfigPool, paused_by_us: bool) -> bool {
     let Some(status) = &pool.status else {
         return false;
     };
@@ -295,5 +296,6 @@ fn is_updated(pool: &MachineConfigPool) -> bool {
         && !is(pool, "Updating")
         && reached.is_some()
         && reached == target_name(pool)
-        && status.observed_generation >= pool.metadata.generation
+        // Our own pause is a new generation of which the status says nothing for a while, and a paused pool begins nothing.
+        && (paused_by_us || status.observed_generation >= pool.metadata.generation)
 }
