@@ -21,6 +21,10 @@ const BASE_PACKAGES: [&str; 5] = [
 ];
 
 /// A deployment.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "the flags of rpm-ostree's own status"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Deployed {
     pub realtime: bool,
@@ -76,7 +80,7 @@ impl<T> std::ops::Deref for Hashed<T> {
 }
 
 pub fn kept(record: Record) -> Hashed<Record> {
-    let words = serde_json::to_string(&record).unwrap();
+    let words = serde_json::to_string(&record).expect("a record is JSON");
     Hashed::new(record, &words)
 }
 
@@ -105,8 +109,6 @@ pub struct Host {
     pub record: Hashed<Record>,
     pub trouble: Trouble,
     pub finalize_failed: bool,
-    /// How often it booted because the daemon said so.
-    pub reboots: u8,
 }
 
 impl Host {
@@ -136,7 +138,6 @@ impl Host {
             record: kept(record),
             trouble: Trouble::None,
             finalize_failed: false,
-            reboots: 0,
         }
     }
 
@@ -235,7 +236,7 @@ impl Host {
                 self.drop_pending();
                 return Ok(());
             }
-            ["cleanup", ..] | ["refresh-md", ..] => return Ok(()),
+            ["cleanup" | "refresh-md", ..] => return Ok(()),
             ["rollback"] => {
                 let at = self.deployments.iter().position(|d| d.booted).unwrap_or(0);
                 if at == 0 && self.deployments.len() < 2 {
@@ -285,7 +286,9 @@ impl Host {
                             Arc::make_mut(&mut new.packages).retain(|there| there != package);
                             uninstall = false;
                         }
-                        package => Arc::make_mut(&mut new.removals).retain(|there| there != package),
+                        package => {
+                            Arc::make_mut(&mut new.removals).retain(|there| there != package);
+                        }
                     }
                 }
                 if !new.packages.is_empty() && new.removals.is_empty() {
@@ -323,9 +326,25 @@ impl Host {
         });
     }
 
+    /// Another boot id than any that is remembered. Those are numbered anew, so that hosts that differ only in how often
+    /// they booted are the same.
+    fn new_boot_id(&mut self) {
+        let mut words = serde_json::to_string(&*self.record).expect("a record is JSON");
+        let mut next = 0;
+        for boot in 0..=self.boot {
+            let (old, new) = (format!("\"boot-{boot}\""), format!("\"boot-{next}\""));
+            if words.contains(&old) {
+                words = words.replace(&old, &new);
+                next += 1;
+            }
+        }
+        self.boot = next;
+        self.record = kept(serde_json::from_str(&words).expect("a record again"));
+    }
+
     /// Whatever runs next. `orderly`: the shutdown finalizes what is staged.
     pub fn reboot(&mut self, orderly: bool) {
-        self.boot += 1;
+        self.new_boot_id();
         self.finalize_failed = false;
         let staged = self.deployments[0].staged;
         let fails = orderly && staged && self.trouble == Trouble::NotFinalized;
@@ -422,9 +441,8 @@ fn deployment(deployed: &Deployed) -> Deployment {
         pinned: deployed.pinned,
         base_checksum: layered.then(|| base.clone()),
         version: Some("416".to_owned()),
-        layered_commit_meta: layered.then(
-            || json!({"ostree.linux": if deployed.realtime { REALTIME } else { STOCK }}),
-        ),
+        layered_commit_meta: layered
+            .then(|| json!({"ostree.linux": if deployed.realtime { REALTIME } else { STOCK }})),
         base_commit_meta: Some(json!({"ostree.linux": STOCK})),
         requested_packages: deployed.packages.to_vec(),
         packages: if active {
