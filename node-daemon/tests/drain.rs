@@ -15,6 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use on_cluster::{Cluster, DAEMON, WORK, until};
+use realtime_core::api::realtime_node::{NodeTurn, RealtimeNodeStatus};
 use realtime_core::kernel::{Cordon, Drain};
 use realtime_core::names;
 use realtime_node_daemon::cluster::{Cluster as Side, ClusterError};
@@ -278,4 +279,61 @@ async fn only_our_own_cordon_is_undone() {
         .await;
     assert_eq!(side.node().await.unwrap().cordon, Cordon::No);
     assert_eq!(unschedulable().await, (false, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_is_taken_at_the_version_of_its_grant_only() {
+    let cluster = Cluster::start().await;
+    cluster.node("machine-1").await;
+    cluster
+        .wish("machine-1", json!({"profile": "worker-rt"}))
+        .await;
+    let daemon = cluster.daemon_client("machine-1").await;
+    let mut side = Side::new(daemon, "machine-1".to_owned());
+    let label = |value: Option<&str>| {
+        let patch = json!({"metadata": {"labels": {names::LABEL_TURN: value}}});
+        let api = cluster.realtime_nodes();
+        async move {
+            api.patch("machine-1", &PatchParams::default(), &Patch::Merge(patch))
+                .await
+                .unwrap()
+        }
+    };
+    let taken = || RealtimeNodeStatus {
+        turn: Some(NodeTurn::Taken),
+        ..RealtimeNodeStatus::default()
+    };
+
+    label(Some(names::TURN_GRANTED)).await;
+    side.refresh().await.unwrap();
+    // Between the look and the word the grant is taken back: nothing is written.
+    label(None).await;
+    let error = side.write_status(taken()).await.unwrap_err();
+    assert!(error.is_race(), "{error}");
+    let node = cluster.realtime_nodes().get("machine-1").await.unwrap();
+    assert_eq!(node.status.and_then(|status| status.turn), None);
+
+    // At the version of the grant it holds.
+    label(Some(names::TURN_GRANTED)).await;
+    side.refresh().await.unwrap();
+    side.write_status(taken()).await.unwrap();
+    let status = side.seen().unwrap().status.clone().unwrap();
+    assert_eq!(status.turn, Some(NodeTurn::Taken));
+
+    // An object that is gone is no race, and is forgotten at the next look.
+    cluster
+        .realtime_nodes()
+        .delete("machine-1", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    let error = side.write_status(taken()).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ClusterError::Missing { .. } | ClusterError::Changed { .. }
+        ),
+        "{error}"
+    );
+    side.refresh().await.unwrap();
+    assert!(side.seen().is_none());
 }
