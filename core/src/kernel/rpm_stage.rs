@@ -10,6 +10,7 @@ use super::trouble::Trouble;
 use super::{BootEntry, Command, Next, Step, arguments, housekeeping, release, turn};
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
+use crate::render::kernel_arguments::{Repeat, repeat};
 
 impl Rpm<'_> {
     pub(super) fn stage(&self, what: &str) -> Next {
@@ -226,7 +227,42 @@ pub(super) fn update(entry: &BootEntry, delta: &arguments::Delta) -> Command {
         words.push(format!("--remove-args={}", gone.join(" ")));
     }
     if !added.is_empty() {
-        words.push(format!("--args={}", added.join(" ")));
+        let kept = kept_beside(&added, &gone, &entry.arguments);
+        let all: Vec<&str> = kept.iter().map(String::as_str).chain(added).collect();
+        words.push(format!("--args={}", all.join(" ")));
     }
     Command::Grubby(words)
+}
+
+/// grubby takes all values of an argument off the entry before it adds any of that name: what else stands there of an
+/// argument that may repeat (`console=`) has to be given along, or it would be lost.
+fn kept_beside(added: &[&str], gone: &[&str], line: &str) -> Vec<String> {
+    let name = |argument: &str| argument.split('=').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = added.iter().map(|argument| name(argument)).collect();
+    let mut kept = arguments::split(line);
+    kept.retain(|there| {
+        repeat(there) != Repeat::Once
+            && names.contains(&name(there))
+            && !gone.contains(&there.as_str())
+            && !added.contains(&there.as_str())
+    });
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_values_of_an_argument_that_repeats_are_given_along() {
+        let kept = |added: &[&str], gone: &[&str], line: &str| kept_beside(added, gone, line);
+        let line = "root=UUID=0 console=tty0 isolcpus=1 console=ttyS1 quiet";
+        assert_eq!(
+            kept(&["console=ttyS0"], &["console=ttyS1"], line),
+            ["console=tty0"]
+        );
+        assert!(kept(&["isolcpus=2-3"], &[], line).is_empty());
+        assert!(kept(&["skew_tick=1"], &[], line).is_empty());
+        assert!(kept(&["console=tty0"], &["console=ttyS1"], line).is_empty());
+    }
 }
