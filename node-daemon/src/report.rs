@@ -7,6 +7,7 @@ use realtime_core::api::realtime_node::{
     Drift, NodeHostStatus, NodeKernelStatus, NodePhase, NodeTopology, NodeTurn, RealtimeNodeStatus,
 };
 use realtime_core::conditions::{self, Decided, reason};
+use realtime_core::host_facts::topology::with_what_was_known;
 use realtime_core::kernel::{Next, Observed, Step, Wanted};
 
 use crate::events::News;
@@ -47,7 +48,10 @@ pub fn status(
         turn: turn(&next.step, old.turn),
         kernel: Some(kernel(before, wanted, observed, old.kernel.as_ref(), now)),
         host: Some(facts.host.clone()),
-        topology: Some(facts.topology.clone()),
+        topology: Some(with_what_was_known(
+            facts.topology.clone(),
+            old.topology.as_ref(),
+        )),
         drift: since(&facts.drift, &old.drift, now),
         conditions: with_others(conditions, &old.conditions),
         // Not this part's word.

@@ -108,7 +108,7 @@ pub(super) fn realtime(
     }
     let left = base.stock.iter().find(|name| !removed.contains(name));
     if let Some(name) = left.filter(|_| known) {
-        return Kernel::Differs(format!("{name} of the base is still there"));
+        return Kernel::Differs(format!("the stock kernel's package {name} is still in place"));
     }
     if removed.is_empty() {
         return Kernel::Differs("no package of its base gave way".to_owned());
