@@ -1,0 +1,173 @@
+//! `make bench`, the node daemon's part: what it costs while nothing happens, over simulated hosts, with a real API
+//! server and the rights that it ships with. Measures and prints; decides nothing and asserts nothing.
+
+mod cluster;
+mod process;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use clap::Parser;
+
+use cluster::Cluster;
+use process::Usage;
+
+/// What resident memory is to stay under, MB.
+const AIM: &str = "under 12 MB";
+
+/// Measures the idle node daemon.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The daemon's program.
+    #[arg(long, default_value = "target/release/realtime-node-daemon")]
+    daemon: PathBuf,
+    /// The program that plays rpm-ostree.
+    #[arg(long, default_value = "target/release/rpm-ostree-standin")]
+    standin: PathBuf,
+    /// How long nothing happens.
+    #[arg(long, default_value_t = 300)]
+    seconds: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    for program in [&args.daemon, &args.standin] {
+        ensure!(
+            program.is_file(),
+            "{} is not there: cargo build --release --package realtime-node-daemon --package realtime-testing",
+            program.display()
+        );
+    }
+    let began = Instant::now();
+    let say = |what: &str| eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f32());
+    say("starting etcd and kube-apiserver");
+    let cluster = Cluster::start(&args.daemon, &args.standin).await?;
+
+    say("a node switches to the real-time kernel, another one is only looked at");
+    let pids = cluster.settle().await?;
+    let before = usages(&pids)?;
+    let asked = cluster.requests()?;
+    say(&format!("nothing happens for {} s", args.seconds));
+    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    let after = usages(&pids)?;
+    let mut requests = cluster.requests()?;
+    ensure!(
+        cluster.pids()? == pids,
+        "a daemon was started anew meanwhile: nothing was measured"
+    );
+    for (request, count) in &mut requests {
+        *count -= asked.get(request).copied().unwrap_or_default();
+    }
+    requests.retain(|_, count| *count > 0);
+    say("done");
+
+    print(&args, &before, &after);
+    println!(
+        "requests of both, by the API server's audit log (aim: no request but the watch of each, which ends after\n\
+         minutes and is begun anew):"
+    );
+    for ((verb, resource, name), count) in &requests {
+        println!("  {count} {verb} {resource} {name}");
+    }
+    if requests.is_empty() {
+        println!("  none");
+    }
+    println!("\n{WORDS}");
+    println!("{}", load());
+    cluster.shutdown().await
+}
+
+const WORDS: &str = "\
+What this is: the daemon's release build, each with the token of its own pod, under the shipped rights and admission
+policies. The one that switches has just done it, been rebooted, and proved the kernel; its rpm-ostree is a stand-in,
+and its own CPUs are left alone, as programs run out of a folder. The one that looks on (a Machine Config Operator
+switches) keeps to reserved CPU 0, which needs root.
+The peer is the Python rt-operator, which is not installed here: its documented figure is 70 MB resident, with no word
+about time or requests. It was not measured in this run.";
+
+fn usages(pids: &[u32]) -> anyhow::Result<Vec<Usage>> {
+    pids.iter().map(|pid| Usage::of(*pid)).collect()
+}
+
+fn print(args: &Args, before: &[Usage], after: &[Usage]) {
+    let heads: Vec<String> = cluster::NODES.iter().map(ToString::to_string).collect();
+    line("", &heads, "aim");
+    let row = |what: &str, aim: &str, value: &dyn Fn(&Usage, &Usage) -> String| {
+        let values: Vec<String> = before
+            .iter()
+            .zip(after)
+            .map(|(before, after)| value(before, after))
+            .collect();
+        line(what, &values, aim);
+    };
+    row("resident when it had settled", AIM, &|now, _| {
+        megabytes(now.resident)
+    });
+    row(
+        &format!("resident after {} s more", args.seconds),
+        AIM,
+        &|_, now| megabytes(now.resident),
+    );
+    row("  its own (RssAnon)", "", &|_, now| {
+        megabytes(now.anonymous)
+    });
+    row("  files (RssFile), shared", "", &|_, now| {
+        megabytes(now.files)
+    });
+    row("proportional (Pss)", "", &|_, now| {
+        megabytes(now.proportional)
+    });
+    row("peak since its start", "", &|_, now| megabytes(now.peak));
+    row("CPU time from its start to then", "", &|now, _| {
+        milliseconds(now.on_cpu)
+    });
+    row("CPU time while nothing happened", "", &|before, after| {
+        milliseconds(after.on_cpu.saturating_sub(before.on_cpu))
+    });
+    row("  utime and stime", "", &|before, after| {
+        milliseconds(after.ticks.saturating_sub(before.ticks))
+    });
+    row("woken, made to wait", "", &|before, after| {
+        let voluntary = after.voluntary.saturating_sub(before.voluntary);
+        let involuntary = after.involuntary.saturating_sub(before.involuntary);
+        format!("{voluntary}, {involuntary}")
+    });
+    row("threads", "", &|_, now| now.threads.len().to_string());
+    row("  the CPUs that they may use", "", &|_, now| {
+        let mut cpus: Vec<&str> = now.threads.iter().map(|(_, cpus)| cpus.as_str()).collect();
+        cpus.dedup();
+        cpus.join(" ")
+    });
+    println!();
+}
+
+fn line(what: &str, values: &[String], aim: &str) {
+    print!("{what:<34}");
+    for value in values {
+        print!("{value:<20}");
+    }
+    println!("{aim}");
+}
+
+/// For people: precise enough far beyond any size here.
+#[allow(clippy::cast_precision_loss)]
+fn megabytes(kib: u64) -> String {
+    format!("{:.1} MB", (kib * 1024) as f64 / 1_000_000.0)
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
+
+/// What else this machine did.
+fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let averages: Vec<&str> = load.split_whitespace().take(3).collect();
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "This machine: {cpus} CPUs; load of the last 1, 5 and 15 minutes: {}.",
+        averages.join(", ")
+    )
+}
