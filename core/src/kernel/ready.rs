@@ -16,6 +16,14 @@ impl Ostree<'_> {
         if let Some(next) = self.refresh() {
             return next;
         }
+        if self.may_be_another_kernel() {
+            return next(
+                NodePhase::Observing,
+                Step::Prepare,
+                reason::PREPARING,
+                format!("{release} runs, and a switch was begun. The package source is looked at."),
+            );
+        }
         if let Some(step) = undo::unpin(self) {
             return next(
                 NodePhase::Verifying,
@@ -76,6 +84,20 @@ impl Ostree<'_> {
             record.replaced.clear();
         }
         (record != *self.record).then_some(record)
+    }
+
+    /// A switch from one real-time kernel to another was begun and nothing of it was booted: without a look at the files,
+    /// which a daemon that was started anew has not had, the running kernel would pass for the wanted one.
+    fn may_be_another_kernel(&self) -> bool {
+        let boot = &self.observed.boot.id;
+        let begun = self.attempt().is_some_and(|attempt| {
+            let staged = attempt.staged.as_ref();
+            attempt.under_way() && staged.is_none_or(|staged| staged.boot_id == *boot)
+        });
+        begun
+            && self.wanted.realtime
+            && self.observed.offered.is_none()
+            && packages::from_files(&self.wanted.packages)
     }
 
     /// A newer kernel by name is only asked for by a person (a new retry annotation): repositories are resolved anew at

@@ -45,10 +45,35 @@ pub(super) fn of_profile<'a>(observed: &Observed<'a>, pool: &str) -> Vec<&'a Nod
     let Some((valid, _)) = observed.wanted else {
         return Vec::new();
     };
+    let others = of_others(observed);
     cluster
         .nodes
         .iter()
         .filter(|node| selector::matches_or_nothing(Some(&valid.pool.node_selector), node.labels()))
+        .filter(|node| {
+            let name = node.metadata.name.as_deref().unwrap_or_default();
+            !others.contains(name)
+        })
+        .collect()
+}
+
+/// The nodes that another profile shapes already, and keeps for as long as it is there: where there are no pools, two
+/// selectors may take in the same node, and it must not be switched to and fro.
+fn of_others<'a>(observed: &Observed<'a>) -> BTreeSet<&'a str> {
+    let profile = observed.profile.name_any();
+    let keeps = |name: &str| {
+        let mut profiles = observed.cluster.profiles.iter();
+        profiles.any(|other| {
+            other.metadata.name.as_deref() == Some(name)
+                && other.metadata.deletion_timestamp.is_none()
+        })
+    };
+    observed
+        .cluster
+        .realtime_nodes
+        .iter()
+        .filter(|node| node.spec.profile != profile && keeps(&node.spec.profile))
+        .filter_map(|node| node.metadata.name.as_deref())
         .collect()
 }
 

@@ -305,18 +305,20 @@ pub fn package_file(package: &Package) -> Vec<u8> {
     content
 }
 
-/// What the last line says, when it says that the daemon is at rest.
+/// What the daemon says of the node, when it is at rest: Ready or Degraded, no step under way and no command.
 fn end_of(log: &str) -> Option<End> {
-    let line = log
-        .lines()
-        .rev()
-        .find(|line| line.contains("phase=") || line.contains("state=begin"))?;
-    ["Ready", "Degraded"].iter().find_map(|phase| {
-        let quoted = format!("phase=\"{phase}\"");
-        let plain = format!("phase={phase}");
-        (line.contains(&quoted) || line.contains(&plain)).then(|| End {
-            phase: (*phase).to_owned(),
-            line: line.to_owned(),
-        })
+    let last = |what: &str| log.lines().rev().find(|line| line.contains(what));
+    let step = last(" state=").unwrap_or_default();
+    let command = log.lines().last().unwrap_or_default();
+    if step.contains("state=begin") || command.contains("running command=") {
+        return None;
+    }
+    let line = last("phase=")?;
+    let phase = ["Ready", "Degraded"]
+        .into_iter()
+        .find(|phase| line.contains(&format!("phase={phase}")))?;
+    Some(End {
+        phase: phase.to_owned(),
+        line: line.to_owned(),
     })
 }
