@@ -4,7 +4,7 @@ use super::attempt;
 use super::flow_ostree::Ostree;
 use super::record::{Attempt, Staged};
 use super::tell::{fail, next, save_attempt};
-use super::{Command, Next, housekeeping};
+use super::{Command, Next, Step, housekeeping, packages};
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
 
@@ -25,6 +25,24 @@ pub(super) fn decide(host: &Ostree) -> Option<Next> {
         let message = format!("{} came up as wanted.", host.observed.boot.release);
         Some(next(NodePhase::Verifying, step, reason::VERIFYING, message))
     };
+    // 0. Not what was staged, and from one real-time kernel to another only the files say which one is wanted: looked at
+    //    before the former kernel passes for it.
+    if fault.is_none()
+        && !host.recorded(host.booted)
+        && host.wanted.realtime
+        && host.observed.offered.is_none()
+        && packages::from_files(&host.wanted.packages)
+    {
+        return Some(next(
+            NodePhase::Verifying,
+            Step::Prepare,
+            reason::VERIFYING,
+            format!(
+                "{} came up. The package source is looked at.",
+                host.observed.boot.release
+            ),
+        ));
+    }
     // 1. All is as wanted, whoever brought it about.
     if fault.is_none() {
         return succeeded();
