@@ -15,7 +15,9 @@ use realtime_node_daemon::host::Host;
 use realtime_node_daemon::{cli, standalone};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// A configuration that is wrong, as sysexits.h has it: systemd does not start the daemon again for it.
 const EX_CONFIG: u8 = 78;
@@ -103,15 +105,16 @@ fn log(args: &Args, config: &Config) -> anyhow::Result<()> {
         .as_ref()
         .or(config.log_level.as_ref())
         .unwrap_or(&default);
-    let filter = EnvFilter::try_new(filter).context("--log")?;
+    // Names and levels only: the filter that knows fields, too, brings a regular expression engine along.
+    let filter: Targets = filter.parse().context("--log")?;
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal() && !no_colour)
         .with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
     match args.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => registry.with(log).init(),
+        LogFormat::Json => registry.with(log.json()).init(),
     }
     Ok(())
 }
