@@ -36,6 +36,11 @@ use super::realtime_profile::{Isolation, KernelProvider, PackagesSpec, Power, Sm
     ),
     printcolumn(name = "Owner", type_ = "string", json_path = ".status.kernel.owner"),
     printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='KernelReady')].reason"
+    ),
+    printcolumn(
         name = "Budget",
         type_ = "string",
         json_path = ".status.podBudget.mode",
