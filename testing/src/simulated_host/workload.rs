@@ -189,6 +189,10 @@ impl Keeper {
             let running = json!({"status": {
                 "phase": "Running",
                 "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{
+                    "name": "main", "ready": true, "restartCount": 0, "image": "simulated", "imageID": "simulated",
+                    "state": {"running": {}},
+                }],
             }});
             pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&running))
                 .await?;
