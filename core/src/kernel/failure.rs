@@ -40,6 +40,10 @@ pub(super) fn kind(failure: &CommandFailure) -> Kind {
     if !missing.is_empty() {
         return Kind::NotFound(missing);
     }
+    // What a repository has is not even known: no package of it is in a cache, and no metadata to throw away.
+    if has(&["repomd.xml"]) {
+        return Kind::Network;
+    }
     if has(&[
         "Unrecognized archive format",
         "truncated gzip input",
@@ -157,6 +161,13 @@ mod tests {
         assert_eq!(
             of(
                 "error: Updating rpm-md repo 'r': cannot update repo 'r': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried; Last error: Curl error (7): Couldn't connect"
+            ),
+            Kind::Network
+        );
+        // Scene H: the whole repository is gone. Files are installed without it, and that needs no clean cache.
+        assert_eq!(
+            of(
+                "error: Updating rpm-md repo 'r': cannot update repo 'r': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried; Last error: Status code: 404 for http://x/repodata/repomd.xml (IP: 127.0.0.1)"
             ),
             Kind::Network
         );

@@ -120,7 +120,9 @@ impl<'a> Ostree<'a> {
             .as_ref()
             .and_then(|attempt| attempt.staged.as_ref())
             .is_some_and(|staged| {
-                staged.id == deployment.id && staged.checksum == deployment.checksum
+                // Ids are given again (rpm-ostree-measured.md, 0.8), and what is staged was made in this boot.
+                let at_its_time = !deployment.staged || staged.boot_id == self.observed.boot.id;
+                at_its_time && staged.id == deployment.id && staged.checksum == deployment.checksum
             })
     }
 

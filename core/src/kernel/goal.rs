@@ -108,7 +108,9 @@ pub(super) fn realtime(
     }
     let left = base.stock.iter().find(|name| !removed.contains(name));
     if let Some(name) = left.filter(|_| known) {
-        return Kernel::Differs(format!("the stock kernel's package {name} is still in place"));
+        return Kernel::Differs(format!(
+            "the stock kernel's package {name} is still in place"
+        ));
     }
     if removed.is_empty() {
         return Kernel::Differs("no package of its base gave way".to_owned());
@@ -289,9 +291,10 @@ pub(super) fn to_realtime(
             with(&["override", "replace"], replace.into_iter()),
             Vec::new(),
         )
-    } else if uninstall.len() > 0 {
+    } else if uninstall.len() > 0 && !(cache_only && install.len() > 0) {
         (with(&["uninstall"], uninstall.by_ref()), Vec::new())
     } else {
+        // `uninstall` has no --cache-only, `install` has; both take the other's packages as options.
         (with(&["install"], install.by_ref()), Vec::new())
     };
     let options = replace
@@ -302,7 +305,8 @@ pub(super) fn to_realtime(
     for (option, value) in options {
         argv.extend([option.to_owned(), value.to_owned()]);
     }
-    if cache_only {
+    // Only `uninstall` alone begins so here, and that is offline by itself.
+    if cache_only && argv.first().is_some_and(|verb| verb != "uninstall") {
         argv.push("--cache-only".to_owned());
     }
     Some(Command::RpmOstree(argv))

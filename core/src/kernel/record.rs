@@ -142,10 +142,10 @@ impl Record {
                 }
             }
             Some(failure) => {
-                let again = attempt
-                    .error
-                    .as_ref()
-                    .is_some_and(|error| error.command == line);
+                // An intent begins with no failures, and outlives an error that was taken back before another try.
+                let error = attempt.error.as_ref().map(|error| &error.command);
+                let intent = attempt.intent.as_ref().map(|intent| &intent.command);
+                let again = error == Some(&line) || intent == Some(&line);
                 attempt.failures = if again {
                     attempt.failures.saturating_add(1)
                 } else {

@@ -40,6 +40,7 @@ impl Trouble<'_> {
     pub fn answer(&self, attempt: &Attempt, error: &CommandFailure, command: &Command) -> Next {
         let record = &self.observed.record;
         let tail = failure::tail(error);
+        let kind = failure::kind(error);
         let end = |reason, words: &str| {
             fail(
                 record,
@@ -52,7 +53,12 @@ impl Trouble<'_> {
             if attempt.failures >= tries {
                 return end(reason, words);
             }
-            let step = housekeeping::pause(self.observed).unwrap_or(Step::Run(command.clone()));
+            let step = housekeeping::pause(self.observed).unwrap_or_else(|| match kind {
+                // Written down first that it runs anew: whoever is killed meanwhile would take what it stages for somebody
+                // else's, since the last word about it is that it was turned away.
+                Kind::Busy => save_attempt(record, |attempt| attempt.error = None),
+                _ => Step::Run(command.clone()),
+            });
             self.staging(step, &format!("{words} It is tried again. {tail}"))
         };
         let with_clean_caches = |reason, words: &str| {
@@ -76,13 +82,13 @@ impl Trouble<'_> {
             });
             self.staging(step, words)
         };
-        match failure::kind(error) {
+        match &kind {
             Kind::Busy => again(
                 BUSY_TRIES,
                 reason::HOST_BUSY,
                 "Another program keeps the host's package system.",
             ),
-            Kind::NotFound(names) if self.optional(&names) => changed(
+            Kind::NotFound(names) if self.optional(names) => changed(
                 &format!(
                     "The source does not have {}, and it is not needed.",
                     names.join(", ")

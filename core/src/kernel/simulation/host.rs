@@ -81,6 +81,8 @@ pub(in super::super) struct OstreeHost {
     pub wrong_kernel: bool,
     pub lost_argument: Option<String>,
     pub faults: VecDeque<Fault>,
+    /// An enabled repository is not there any more: whoever doesn't ask for the cache alone fails.
+    pub repository_gone: bool,
     pub reboot_faults: VecDeque<Fault>,
     pub damaged: Option<&'static str>,
     pub pin_fails: bool,
@@ -108,6 +110,7 @@ impl OstreeHost {
             wrong_kernel: false,
             lost_argument: None,
             faults: VecDeque::new(),
+            repository_gone: false,
             reboot_faults: VecDeque::new(),
             damaged: None,
             pin_fails: false,
@@ -274,12 +277,16 @@ impl OstreeHost {
     fn layer(&mut self, verb: &str, words: &[&str], fault: Option<Fault>) -> Result<(), String> {
         let (mut deployment, line) = self.list[0].clone();
         let (mut names, mut install, mut uninstall) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cache_only = false;
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
+                "--cache-only" if verb == "uninstall" => {
+                    return Self::fail("error: Unknown option --cache-only");
+                }
                 "--install" => install.push((*words.next().unwrap()).to_owned()),
                 "--uninstall" => uninstall.push((*words.next().unwrap()).to_owned()),
-                "--cache-only" => {}
+                "--cache-only" => cache_only = true,
                 word => names.push(word.to_owned()),
             }
         }
@@ -287,6 +294,11 @@ impl OstreeHost {
             "install" => install.append(&mut names),
             "uninstall" => uninstall.append(&mut names),
             _ => {}
+        }
+        if self.repository_gone && !install.is_empty() && !cache_only {
+            return Self::fail(
+                "error: Updating rpm-md repo 'r': cannot update repo 'r': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried; Last error: Status code: 404 for http://r/repodata/repomd.xml (IP: 127.0.0.1)",
+            );
         }
         for name in &uninstall {
             if !deployment.requested_packages.contains(name)

@@ -155,6 +155,80 @@ fn from_files_too() {
     assert!(world.log.iter().any(|line| line.contains("RpmOstree([\"uninstall\", \"kernel-rt-core-5.14.0-427.24.1")), "{}", world.story());
 }
 
+/// Files are installed while an enabled repository is gone (scene H of the recordings: its words are a 404), and a newer
+/// set in the place of an older one too: `uninstall` has no --cache-only.
+#[test]
+fn files_need_no_repository() {
+    let (wanted, source) = from_files();
+    let mut world = World::new(OstreeHost::stock(), wanted);
+    world.source = source;
+    world.host.repository_gone = true;
+    for (reboots, version) in [(1, "427.24.1"), (2, "427.26.1")] {
+        world.run(0, None);
+        sound_ostree(&world, false);
+        assert_eq!(
+            (world.phase(), world.reboots),
+            (NodePhase::Ready, reboots),
+            "{version}\n{}",
+            world.story()
+        );
+        assert!(!world.story().contains("\"-m\""), "{}", world.story());
+        let newer = ["core", "modules"].map(|part| {
+            let nevra = format!("kernel-rt-{part}-5.14.0-427.26.1.el9_4.x86_64");
+            (Nevra::parse(&nevra).unwrap(), format!("/cache/{nevra}.rpm"))
+        });
+        world.source = Offered::Files(newer.to_vec());
+        world.offered = None;
+    }
+    assert!(
+        world.story().contains("RpmOstree([\"install\", "),
+        "{}",
+        world.story()
+    );
+}
+
+/// Serials are given again: what an admin stages has the id of ours that the last shutdown lost.
+#[test]
+fn an_id_that_is_given_again_is_not_ours() {
+    let mut stock = wanted(false);
+    stock.arguments = vec!["skew_tick=1".into()];
+    let mut world = World::new(OstreeHost::stock(), stock);
+    world.host.reboot_faults.push_back(Fault::FinalizeFails);
+    world.run(0, None);
+    assert_eq!(
+        (world.reason(), world.reboots),
+        ("NoSpaceInBoot", 1),
+        "{}",
+        world.story()
+    );
+    world.host.foreign_arguments();
+    let id = world.host.list[0].0.id.clone();
+    let ours = world
+        .record
+        .attempt
+        .as_ref()
+        .and_then(|attempt| attempt.staged.as_ref());
+    assert_eq!(ours.map(|staged| &staged.id), Some(&id));
+    world.run(0, None);
+    assert_eq!(world.host.list[0].0.id, id, "{}", world.story());
+}
+
+/// A command was turned away because another one ran; it is tried again, and the daemon is killed while it runs.
+#[test]
+fn what_a_second_try_stages_is_ours() {
+    for at in 0..40 {
+        let mut world = with(Fault::Busy);
+        world.run(at, Some(Crash::Between));
+        sound_ostree(&world, false);
+        assert_eq!(
+            (world.phase(), world.reboots),
+            (NodePhase::Ready, 1),
+            "{at}\n{}",
+            world.story()
+        );
+    }
+}
+
 /// Every kind of crash after every single step, of both directions.
 #[test]
 fn whatever_happens_after_any_step_ends_well() {
