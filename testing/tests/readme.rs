@@ -52,7 +52,9 @@ fn commands(readme: &str) -> Vec<String> {
 }
 
 /// What a document names without meaning it to be typed as it stands.
-const NAMED_ONLY: [&str; 7] = [
+const NAMED_ONLY: [&str; 8] = [
+    // The operator makes it anew; a node that is gone has none.
+    "oc delete rtn NODE",
     "oc realtime",
     "oc realtime plan",
     "oc realtime validate",
