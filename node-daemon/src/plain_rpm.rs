@@ -42,7 +42,17 @@ pub async fn observe(host: &Host) -> Result<RpmView, HostError> {
 
 /// `rpm -qa` of the kernel's packages.
 pub async fn kernel_packages(host: &Host) -> Result<Vec<Nevra>, HostError> {
-    let argv = ["rpm", "-qa", "--queryformat", NEVRA_FORMAT, "kernel*"];
+    kernel_packages_in(host, &[]).await
+}
+
+/// The same of another database than the one that rpm is set up for.
+pub(crate) async fn kernel_packages_in(
+    host: &Host,
+    database: &[&str],
+) -> Result<Vec<Nevra>, HostError> {
+    let mut argv = vec!["rpm"];
+    argv.extend(database);
+    argv.extend(["-qa", "--queryformat", NEVRA_FORMAT, "kernel*"]);
     let output = host.run(&argv, QUESTION_LIMIT).await?;
     let mut packages: Vec<Nevra> = output.stdout.lines().filter_map(Nevra::parse).collect();
     packages.sort();

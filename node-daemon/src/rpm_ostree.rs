@@ -8,6 +8,7 @@ use realtime_core::kernel::ostree::{self, Status};
 use realtime_core::kernel::{Nevra, OstreeView};
 
 use crate::host::{Host, HostError};
+use crate::plain_rpm;
 use crate::sources::repositories;
 use crate::system::boot_needed;
 
@@ -24,6 +25,8 @@ const BOOT_FOLDERS: &str = "/boot/ostree";
 const BOOT_COMPLETE: &str = "ostree-boot-complete.service";
 /// What ostree puts before the words of that failure.
 const FAILED_BEFORE: &str = "ostree-finalize-staged.service failed on previous boot: ";
+/// A deployment's packages: rpm-ostree's own place for them, on newer systems a link.
+const DATABASE: &str = "/usr/share/rpm";
 /// Words of a finalization that failed, when the journal has none.
 const NO_WORDS: &str = "the journal does not say why";
 
@@ -57,8 +60,15 @@ pub async fn next_arguments(host: &Host) -> Result<String, HostError> {
 }
 
 /// `rpm -qa` of the kernel's packages, of the booted deployment.
+///
+/// An ostree host has a kernel, and it is a package. Where rpm names none it looked into another database than the
+/// deployment's (a host whose rpm is set up otherwise): then that one is asked.
 pub async fn kernel_packages(host: &Host) -> Result<Vec<Nevra>, HostError> {
-    crate::plain_rpm::kernel_packages(host).await
+    let packages = plain_rpm::kernel_packages(host).await?;
+    if !packages.is_empty() || !host.exists(DATABASE) {
+        return Ok(packages);
+    }
+    plain_rpm::kernel_packages_in(host, &["--dbpath", DATABASE]).await
 }
 
 /// The words of a finalization that failed at the last shutdown. ostree's stamp on `/boot` is gone by the time that

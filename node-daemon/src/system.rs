@@ -59,9 +59,17 @@ pub async fn run_command(host: &Host, command: &Command) -> Result<(), CommandFa
 
 /// Reboots the host in an orderly way, through systemd: a staged deployment becomes real in its shutdown only.
 pub async fn reboot(host: &Host) -> Result<(), HostError> {
-    host.run(&["systemctl", "reboot"], REBOOT_LIMIT)
-        .await
-        .map(drop)
+    let argv = ["systemctl", "reboot"];
+    let output = host.run(&argv, REBOOT_LIMIT).await?;
+    // It ends with 0 when it believes to be in a chroot and does nothing (without the host's process numbers).
+    if output.stderr.contains("in chroot, ignoring") {
+        return Err(HostError::Failed {
+            command: argv.join(" "),
+            code: Some(0),
+            stderr: output.stderr,
+        });
+    }
+    Ok(())
 }
 
 /// What went wrong, as it is put into the record.

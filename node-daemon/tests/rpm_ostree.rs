@@ -95,6 +95,29 @@ async fn everything_that_a_decision_needs() {
     assert_eq!(view.enabled_repositories, ["rt"]);
 }
 
+/// rpm is set up for another database than the deployment's: that one is asked by its place.
+#[tokio::test]
+async fn the_packages_of_the_deployment() {
+    let node = Node::new();
+    node.answers("rpm", "[ \"$1 $2\" = '--dbpath /usr/share/rpm' ] && printf 'kernel-core-0:5.14.0-1.el9.x86_64\\n'; exit 0");
+    assert!(node.view().await.unwrap().kernel_packages.is_empty());
+    fs::create_dir_all(node.host.root().join("usr/share/rpm")).unwrap();
+    assert_eq!(node.view().await.unwrap().kernel_packages.len(), 1);
+}
+
+/// systemctl that takes the host's root for a chroot says so, does nothing, and ends with 0.
+#[tokio::test]
+async fn a_reboot_that_is_ignored_is_an_error() {
+    let node = Node::new();
+    node.answers("systemctl", "exit 0");
+    system::reboot(&node.host).await.unwrap();
+    node.answers(
+        "systemctl",
+        "echo \"Running in chroot, ignoring command 'reboot'\" >&2",
+    );
+    assert!(system::reboot(&node.host).await.is_err());
+}
+
 /// rpm-ostreed does not start: systemd's words are on stdout, and even a whole JSON there would prove nothing.
 #[tokio::test]
 async fn what_a_failed_command_prints_is_not_read() {
