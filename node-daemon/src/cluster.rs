@@ -251,12 +251,8 @@ impl Cluster {
     pub async fn refresh(&mut self) -> Result<(), ClusterError> {
         let action = format!("reading RealtimeNode {}", self.name);
         let object = answer(&action, self.realtime_nodes.get_opt(&self.name)).await?;
-        match object {
-            Some(object) => {
-                self.accept(object);
-            }
-            None => self.seen = None,
-        }
+        // Whatever its version: after a restore of the cluster's database they begin lower again.
+        self.seen = object;
         self.known = true;
         Ok(())
     }

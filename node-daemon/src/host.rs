@@ -10,7 +10,7 @@ use std::time::Duration;
 mod files;
 mod resolve;
 pub mod run;
-mod tail;
+pub(crate) mod tail;
 
 pub use files::FileFacts;
 pub use run::{Output, Runner};

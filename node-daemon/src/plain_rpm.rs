@@ -6,6 +6,8 @@ use std::time::Duration;
 use realtime_core::kernel::{BootEntry, Nevra, RpmView};
 use tokio::time::Instant;
 
+use crate::host::run::STDERR_LIMIT;
+use crate::host::tail::Tail;
 use crate::host::{Host, HostError};
 use crate::rpm_ostree::done;
 use crate::sources::repositories;
@@ -19,6 +21,8 @@ const DNF_LIMIT: Duration = Duration::from_mins(45);
 const GRUBBY_LIMIT: Duration = Duration::from_mins(5);
 /// dnf's own unit: ends with dnf and not with the daemon.
 const DNF_UNIT: &str = "realtime-node-daemon-dnf.service";
+/// What dnf in its unit says of an error.
+const DNF_WORDS: &str = "/run/realtime-node-daemon-dnf.stderr";
 /// How often is looked whether the dnf that an earlier daemon began has ended.
 const DNF_LOOK: Duration = Duration::from_secs(2);
 /// There when systemd runs the host.
@@ -116,28 +120,50 @@ fn parse_entries(text: &str) -> Vec<BootEntry> {
 }
 
 /// A transaction of dnf. Where systemd runs the host dnf is a unit of its own there: a daemon that is ended, with all
-/// of its container, must not cut a package transaction in two.
+/// of its container, must not cut a package transaction in two. So it prints to no pipe of ours either: dnf ends by
+/// SIGPIPE when nobody reads one any more (seen with dnf 4), in the middle of its transaction.
 pub async fn dnf(host: &Host, argv: &[&str]) -> Result<(), HostError> {
     if !host.exists(SYSTEMD) || !host.has_program("systemd-run") {
         return done(host.run(argv, DNF_LIMIT).await.map(drop));
     }
     wait_for_earlier(host).await?;
+    // systemd writes over a file from its beginning.
+    host.remove(DNF_WORDS)?;
     let unit = format!("--unit={DNF_UNIT}");
     let limit = format!("--property=RuntimeMaxSec={}", DNF_LIMIT.as_secs());
+    let words = format!("--property=StandardError=file:{DNF_WORDS}");
     let mut whole = vec![
         "systemd-run",
         "--quiet",
         "--wait",
-        "--pipe",
         "--collect",
         &unit,
         &limit,
+        &words,
         "--setenv=LC_ALL=C.UTF-8",
     ];
     whole.extend(argv);
     // The unit's own limit ends dnf; ours ends the one that waits, a little later.
     let limit = DNF_LIMIT + QUESTION_LIMIT;
-    done(host.run(&whole, limit).await.map(drop))
+    match done(host.run(&whole, limit).await.map(drop)) {
+        Err(HostError::Failed {
+            command,
+            code,
+            stderr,
+        }) => Err(HostError::Failed {
+            command,
+            code,
+            stderr: dnf_words(host).unwrap_or(stderr),
+        }),
+        other => other,
+    }
+}
+
+/// The end of what dnf said in its unit; `None` when it said nothing.
+fn dnf_words(host: &Host) -> Option<String> {
+    let mut tail = Tail::new(STDERR_LIMIT);
+    tail.push(&host.read_bytes(DNF_WORDS).ok()?);
+    Some(tail.text()).filter(|words| !words.is_empty())
 }
 
 /// Waits until the dnf of an earlier daemon has ended.

@@ -555,10 +555,16 @@ async fn dnf_is_a_unit_of_its_own_where_systemd_runs() {
     let (root, commands) = (folder.path().join("root"), folder.path().join("commands"));
     fs::create_dir_all(root.join("run/systemd/system")).unwrap();
     fs::create_dir(&commands).unwrap();
+    // Of a dnf before.
+    fs::write(
+        root.join("run/realtime-node-daemon-dnf.stderr"),
+        "Error: something else\n",
+    )
+    .unwrap();
     rpms::script(
         &commands,
         "systemd-run",
-        "echo \"systemd-run $*\" >> \"$REALTIME_HOST_ROOT/log\"; echo gone >&2; exit 4",
+        "echo \"systemd-run $*\" >> \"$REALTIME_HOST_ROOT/log\"; echo gone >> \"$REALTIME_HOST_ROOT/run/realtime-node-daemon-dnf.stderr\"; exit 4",
     );
     // Active twice, then no more.
     rpms::script(
@@ -585,8 +591,9 @@ async fn dnf_is_a_unit_of_its_own_where_systemd_runs() {
     );
     assert_eq!(
         lines[3],
-        "systemd-run --quiet --wait --pipe --collect --unit=realtime-node-daemon-dnf.service \
-         --property=RuntimeMaxSec=2700 --setenv=LC_ALL=C.UTF-8 dnf -y install kernel-rt-core"
+        "systemd-run --quiet --wait --collect --unit=realtime-node-daemon-dnf.service \
+         --property=RuntimeMaxSec=2700 \
+         --property=StandardError=file:/run/realtime-node-daemon-dnf.stderr --setenv=LC_ALL=C.UTF-8 dnf -y install kernel-rt-core"
     );
     assert_eq!(lines.len(), 4);
 }
