@@ -4,6 +4,7 @@
 mod conclusions;
 mod daemon;
 pub mod findings;
+pub mod members;
 pub mod news;
 mod nodes;
 mod pool_word;
@@ -175,16 +176,12 @@ struct View<'a> {
 impl<'a> View<'a> {
     fn of(inputs: &'a Inputs<'a>) -> Self {
         let profile = inputs.profile;
-        let named = || {
-            let pool = profile.spec.pool.as_ref();
-            pool.and_then(|pool| pool.name.clone())
-                .unwrap_or_else(|| profile.name_any())
-        };
         let cluster = inputs.cluster;
         let pool_name = cluster.served.machine_configs.then(|| {
-            inputs
-                .wanted
-                .map_or_else(named, |(valid, _)| valid.pool.name.clone())
+            inputs.wanted.map_or_else(
+                || members::pool_name(profile),
+                |(valid, _)| valid.pool.name.clone(),
+            )
         });
         let pool = pool_name
             .as_ref()
@@ -194,7 +191,7 @@ impl<'a> View<'a> {
             .is_some_and(|(valid, _)| valid.kernel.realtime);
         let nodes = match &pool_name {
             Some(name) => progress::node_progress(name, cluster, wants_realtime),
-            None => without_pools(inputs, wants_realtime),
+            None => members::without_pools(profile, cluster, wants_realtime),
         };
         let nodes = with_reasons(nodes, inputs.steps);
         let valid = inputs.wanted.map(|(valid, _)| valid);
@@ -315,20 +312,4 @@ fn with_reasons(mut nodes: Vec<NodeProgress>, steps: &[Step]) -> Vec<NodeProgres
         }
     }
     nodes
-}
-
-/// Where no pools are served: the nodes that already have a RealtimeNode of this profile, by their kernel alone.
-fn without_pools(inputs: &Inputs<'_>, wants_realtime: bool) -> Vec<NodeProgress> {
-    let profile = inputs.profile.name_any();
-    let cluster: &Cluster = inputs.cluster;
-    let reports = progress::Reports::of(cluster);
-    cluster
-        .nodes
-        .iter()
-        .filter(|node| {
-            let reported = reports.realtime_node(node);
-            reported.is_some_and(|reported| reported.spec.profile == profile)
-        })
-        .map(|node| progress::progress_of(node, None, &reports, wants_realtime))
-        .collect()
 }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::RealtimeProfile;
+use crate::cluster::Served;
 use crate::conditions::{self, AVAILABLE, DEGRADED, VALID, reason};
+use crate::status::members::pool_name;
 use crate::status::progress::{NodeProgress, ProgressPhase, in_words as in_words_of};
 
 /// A degraded profile that heals within this time was only passing through: a node between two reports, say.
@@ -23,15 +25,15 @@ const NOT_SEEN_YET: &str = "NotSeenYet";
 pub struct View {
     /// The profile.
     pub profile: String,
-    /// Its pool.
-    pub pool: String,
+    /// Its pool; `None` where no pools are served.
+    pub pool: Option<String>,
     /// The most important condition's reason, in one word.
     pub reason: String,
     /// Its message: what happens, and what to do.
     pub message: String,
     /// Nodes that are what the profile says.
     pub ready: usize,
-    /// The pool's nodes.
+    /// The profile's nodes.
     pub nodes: Vec<NodeLine>,
     /// Since the watch began.
     pub elapsed: Duration,
@@ -75,9 +77,18 @@ struct Times {
 pub struct Watch {
     nodes: BTreeMap<String, Times>,
     degraded_since: Option<Duration>,
+    without_pools: bool,
 }
 
 impl Watch {
+    /// The beginning of a watch on a cluster that serves these.
+    pub fn on(served: Served) -> Self {
+        Self {
+            without_pools: !served.machine_configs,
+            ..Self::default()
+        }
+    }
+
     /// The next moment. `now` counts from the beginning of the watch and never goes back.
     pub fn view(
         &mut self,
@@ -85,11 +96,12 @@ impl Watch {
         progress: &[NodeProgress],
         now: Duration,
     ) -> View {
+        let pool = (!self.without_pools).then(|| pool_name(profile));
         let name = profile.metadata.name.clone().unwrap_or_default();
         let nodes: Vec<NodeLine> = progress.iter().map(|node| self.line(node, now)).collect();
         let (reason, message) = headline(profile);
         View {
-            pool: pool_name(profile),
+            pool,
             profile: name,
             reason,
             message,
@@ -161,18 +173,6 @@ fn is(profile: &RealtimeProfile, type_: &str, status: &str) -> bool {
     })
 }
 
-/// The pool that a profile shapes.
-pub fn pool_name(profile: &RealtimeProfile) -> String {
-    let named = profile
-        .spec
-        .pool
-        .as_ref()
-        .and_then(|pool| pool.name.clone());
-    named
-        .or_else(|| profile.metadata.name.clone())
-        .unwrap_or_default()
-}
-
 /// The reason and the message of the most important condition.
 fn headline(profile: &RealtimeProfile) -> (String, String) {
     const ORDER: [&str; 4] = [VALID, DEGRADED, AVAILABLE, conditions::PROGRESSING];
@@ -223,7 +223,11 @@ pub fn changes(before: Option<&View>, after: &View) -> Vec<String> {
     }
     for gone in before.iter().flat_map(|view| &view.nodes) {
         if after.nodes.iter().all(|node| node.node != gone.node) {
-            lines.push(format!("{}: left the pool", gone.node));
+            let left = match after.pool {
+                Some(_) => "the pool",
+                None => "the profile's nodes",
+            };
+            lines.push(format!("{}: left {left}", gone.node));
         }
     }
     let count = |view: &View| (view.ready, view.nodes.len());
@@ -239,24 +243,46 @@ pub fn changes(before: Option<&View>, after: &View) -> Vec<String> {
 
 /// The message without what the lines of the nodes say themselves.
 fn gist(view: &View) -> String {
-    const OF_NODES: [&str; 3] = [
+    const OF_NODES: [&str; 4] = [
         reason::ROLLING_OUT,
         reason::VERIFYING,
         reason::KERNEL_BY_NODE_DAEMON,
+        reason::NODES_GOING_BACK,
     ];
     if !OF_NODES.contains(&view.reason.as_str()) {
         return view.message.clone();
     }
-    let parts = view.message.split("; ");
-    let kept: Vec<&str> = parts
+    let kept: Vec<&str> = parts(&view.message)
+        .into_iter()
         .filter(|part| !names_a_node(part, view) && !counts_nodes(part))
         .collect();
     kept.join("; ")
 }
 
-/// Whether this is `1 of 3 nodes …`.
+/// Split at `; `, but not within parentheses: what a node waits for may have one, too.
+fn parts(message: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut depth = 0_usize;
+    let mut begin = 0;
+    for (at, character) in message.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ';' if depth == 0 && message[at..].starts_with("; ") => {
+                parts.push(&message[begin..at]);
+                begin = at + 2;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&message[begin..]);
+    parts
+}
+
+/// Whether this is `1 of 3 nodes …`, or `2 node(s) …`.
 fn counts_nodes(part: &str) -> bool {
-    part.starts_with(|first: char| first.is_ascii_digit()) && part.contains(" nodes ")
+    part.starts_with(|first: char| first.is_ascii_digit())
+        && (part.contains(" nodes ") || part.contains(" node(s) "))
 }
 
 /// Whether this is a list of nodes with their phases.

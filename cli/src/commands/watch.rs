@@ -6,8 +6,8 @@ mod screen;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use realtime_core::status::progress::node_progress;
-use realtime_core::watch_view::{Verdict, View, Watch, pool_name};
+use realtime_core::status::members::of_profile;
+use realtime_core::watch_view::{Verdict, View, Watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::CommandError;
@@ -29,7 +29,7 @@ pub enum WatchError {
     #[error("no RealtimeProfile {0}; `oc get realtimeprofiles` lists them")]
     NotFound(String),
     /// It was deleted meanwhile.
-    #[error("the RealtimeProfile {0} was deleted; its nodes return to their pool")]
+    #[error("the RealtimeProfile {0} was deleted; its nodes go back to what they were without it")]
     Deleted(String),
     /// The streams ended, which they never should.
     #[error("the API server's events ended")]
@@ -50,7 +50,7 @@ async fn watch(args: &WatchArgs) -> Result<Exit, CommandError> {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut screen = Screen::new();
-    let mut memory = Watch::default();
+    let mut memory = Watch::on(followed.cluster().served);
     let mut last: Option<View> = None;
     let mut settled = Instant::now();
     let mut unsettled = false;
@@ -89,11 +89,7 @@ async fn watch(args: &WatchArgs) -> Result<Exit, CommandError> {
             .kernel
             .as_ref()
             .and_then(|kernel| kernel.realtime);
-        let progress = node_progress(
-            &pool_name(&profile),
-            followed.cluster(),
-            wants_realtime == Some(true),
-        );
+        let progress = of_profile(&profile, followed.cluster(), wants_realtime == Some(true));
         let view = memory.view(&profile, &progress, start.elapsed());
         screen.show(last.as_ref(), &view)?;
         match view.verdict {

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Node;
 use super::progress::{ProgressPhase, is_verified};
 use crate::api::RealtimeNode;
 use crate::api::realtime_node::{NodePhase, NodeTurn, RealtimeNodeStatus};
+use crate::api::realtime_profile::KernelProvider;
 use crate::conditions::{self, KERNEL_READY};
 use crate::turns::seen::{failure, is_current, is_of_former_boot};
 
@@ -36,6 +37,10 @@ pub(super) fn word(
     }
     let waits = |what: &str| with_words(what, status);
     Some(match phase {
+        NodePhase::Ready if wants_realtime && is_asked_for_stock(node) => (
+            Verifying,
+            "the operator: the stock kernel runs again".to_owned(),
+        ),
         NodePhase::Ready => is_verified(wants_realtime, realtime, kernel),
         NodePhase::Degraded => (Degraded, failure(status)),
         NodePhase::Pending if status.turn == Some(NodeTurn::Wanted) => {
@@ -49,6 +54,14 @@ pub(super) fn word(
         NodePhase::Rebooting => (Rebooting, "the node to come back".to_owned()),
         NodePhase::Verifying => (Verifying, waits("the proof of its kernel")),
     })
+}
+
+/// A node that goes back: as long as its profile wants the real-time kernel its spec says otherwise.
+fn is_asked_for_stock(node: &RealtimeNode) -> bool {
+    node.spec
+        .kernel
+        .as_ref()
+        .is_some_and(|kernel| kernel.provider == KernelProvider::NodeDaemon && !kernel.realtime)
 }
 
 /// A node with a turn is on its way, whatever became wanted meanwhile.

@@ -55,12 +55,11 @@ pub fn rows(view: &View, width: usize, height: usize) -> Vec<Row> {
 }
 
 fn header(view: &View, width: usize) -> Vec<Row> {
-    let title = format!(
-        "{} on pool {}  {}",
-        view.profile,
-        view.pool,
-        in_words(view.elapsed)
-    );
+    let elapsed = in_words(view.elapsed);
+    let title = match &view.pool {
+        Some(pool) => format!("{} on pool {pool}  {elapsed}", view.profile),
+        None => format!("{}  {elapsed}", view.profile),
+    };
     let mut rows: Vec<Row> = wrapped(&title, width, 0, Tone::Title);
     let count = format!("{} of {} nodes ready", view.ready, view.nodes.len());
     let bar_width = width

@@ -3,11 +3,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::layout::rows;
 use super::*;
 use crate::api::realtime_profile::{RealtimeProfileSpec, RealtimeProfileStatus};
+use crate::cluster::Cluster;
 use crate::conditions::{Decided, PROGRESSING, reason};
+use crate::status::members::of_profile;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -233,6 +236,156 @@ fn a_list_of_nodes_is_told_by_the_nodes_lines_alone() {
     assert_eq!(
         changes(Some(&second), &cordoned),
         ["press: RollingOut: smith cordoned by somebody: uncordon"]
+    );
+}
+
+/// A cluster without pools: two nodes with the profile's role, one without, and what their daemons say.
+fn without_pools(realtime_nodes: serde_json::Value) -> Cluster {
+    let mut cluster = Cluster::empty(Served::of(&[]));
+    cluster.nodes = serde_json::from_value(json!([
+        {"metadata": {"name": "bellows", "labels": {"node-role.kubernetes.io/press": ""}}},
+        {"metadata": {"name": "anvil", "labels": {"node-role.kubernetes.io/press": ""}}},
+        {"metadata": {"name": "smith"}},
+    ]))
+    .unwrap();
+    cluster.realtime_nodes = serde_json::from_value(realtime_nodes).unwrap();
+    cluster
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "reads well with json!")]
+fn daemons(name: &str, of: &str, realtime: bool, status: serde_json::Value) -> serde_json::Value {
+    json!({
+        "apiVersion": "realtime.openshift.io/v1alpha1", "kind": "RealtimeNode",
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"profile": of, "kernel": {"realtime": realtime, "provider": "NodeDaemon"}},
+        "status": status,
+    })
+}
+
+fn said(phase: &str, realtime: bool) -> serde_json::Value {
+    json!({"observedGeneration": 1, "phase": phase, "kernel": {"realtime": realtime}})
+}
+
+fn by_node_daemon(why: &'static str, message: &str) -> RealtimeProfile {
+    profile(3, vec![Decided::new(AVAILABLE, Some(false), why, message)])
+}
+
+#[test]
+fn without_pools_the_selected_nodes_have_lines_and_the_headline_stays_short() {
+    let message = "the kernel of these nodes is the node daemon's to switch; waiting for anvil (Updating, waits for the \
+                   kernel to be staged (5.14.0 runs; the stock kernel's package kernel is still in place)), bellows \
+                   (Waiting for its turn: maxUnavailable is 1, and anvil has its turn)";
+    let profile = by_node_daemon(reason::KERNEL_BY_NODE_DAEMON, message);
+    let mut watch = Watch::on(Served::of(&[]));
+    let mut at = |cluster: &Cluster, now| {
+        watch.view(&profile, &of_profile(&profile, cluster, true), seconds(now))
+    };
+    let begin = at(&without_pools(json!([])), 1);
+    assert_eq!(begin.pool, None);
+    let staging = without_pools(json!([
+        daemons("anvil", "press", true, said("Staging", false)),
+        daemons(
+            "bellows",
+            "press",
+            true,
+            json!({
+                "observedGeneration": 1, "phase": "Pending", "turn": "Wanted", "kernel": {"realtime": false}
+            })
+        ),
+    ]));
+    let staging = at(&staging, 2);
+    assert_eq!(
+        changes(None, &staging),
+        [
+            "press: KernelByNodeDaemon: the kernel of these nodes is the node daemon's to switch",
+            "anvil: Updating, waits for the kernel to be staged",
+            "bellows: Waiting for its turn to be rebooted",
+            "0 of 2 nodes ready",
+        ]
+    );
+    let done = without_pools(json!([
+        daemons("anvil", "press", true, said("Ready", true)),
+        daemons("bellows", "press", true, said("Draining", false)),
+    ]));
+    assert_eq!(
+        changes(Some(&staging), &at(&done, 9)),
+        [
+            "anvil: Ready, after 7s",
+            "bellows: Draining, waits for its pods to leave",
+            "1 of 2 nodes ready",
+        ]
+    );
+}
+
+#[test]
+fn without_pools_a_kernel_alone_makes_no_node_ready() {
+    let mut cluster = without_pools(json!([daemons("anvil", "press", true, json!(null))]));
+    for node in &mut cluster.nodes {
+        node.status = serde_json::from_value(json!({"nodeInfo": {
+            "kernelVersion": "5.14.0-427.el9.x86_64+rt", "architecture": "", "bootID": "", "containerRuntimeVersion": "",
+            "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "operatingSystem": "", "osImage": "",
+            "systemUUID": ""
+        }}))
+        .unwrap();
+    }
+    let profile = rolling_out();
+    let said: Vec<(String, ProgressPhase)> = of_profile(&profile, &cluster, true)
+        .into_iter()
+        .map(|node| (node.node, node.phase))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("anvil".to_owned(), ProgressPhase::Verifying),
+            ("bellows".to_owned(), ProgressPhase::Verifying),
+        ]
+    );
+}
+
+#[test]
+fn without_pools_who_left_and_who_is_anothers_is_none_of_the_profiles_nodes() {
+    let cluster = without_pools(json!([
+        daemons("anvil", "mill", true, said("Ready", true)),
+        daemons("bellows", "press", true, said("Ready", true)),
+        daemons("smith", "press", false, said("Draining", true)),
+    ]));
+    let profile = rolling_out();
+    let mut watch = Watch::on(Served::of(&[]));
+    let before = of_profile(&profile, &without_pools(json!([])), true);
+    let before = watch.view(&profile, &before, seconds(1));
+    let after = watch.view(&profile, &of_profile(&profile, &cluster, true), seconds(2));
+    assert_eq!(
+        changes(Some(&before), &after),
+        [
+            "bellows: Ready",
+            "anvil: left the profile's nodes",
+            "1 of 1 nodes ready"
+        ]
+    );
+}
+
+#[test]
+fn nodes_of_a_deleted_profile_go_back_line_by_line() {
+    let mut profile = by_node_daemon(
+        reason::NODES_GOING_BACK,
+        "2 node(s) go back to the stock kernel, by their node daemons: anvil, smith (Draining, waits for its pods to \
+         leave); the profile is deleted when the stock kernel runs on them",
+    );
+    profile.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    let cluster = without_pools(json!([
+        daemons("anvil", "press", false, said("Ready", false)),
+        daemons("smith", "press", false, said("Draining", true)),
+    ]));
+    let nodes = of_profile(&profile, &cluster, true);
+    let view = Watch::on(Served::of(&[])).view(&profile, &nodes, seconds(1));
+    assert_eq!(
+        changes(None, &view),
+        [
+            "press: NodesGoingBack: the profile is deleted when the stock kernel runs on them",
+            "anvil: Verifying, waits for the operator: the stock kernel runs again",
+            "smith: Draining, waits for its pods to leave",
+            "0 of 2 nodes ready",
+        ]
     );
 }
 
