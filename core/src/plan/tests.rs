@@ -476,3 +476,51 @@ fn what_the_node_daemon_does_is_told_with_its_reboot() {
             .any(|reason| reason.contains("two never drive one kernel"))
     );
 }
+
+#[test]
+fn without_pools_each_node_says_what_its_daemon_would_change() {
+    let mut cluster = Cluster::empty(Served::of(&[]));
+    let labelled = |name: &str, roles: &[&str]| node(name, roles, "", "", "");
+    cluster.nodes = vec![
+        labelled("fresh", &["press"]),
+        labelled("done", &["press"]),
+        labelled("other", &["press"]),
+        labelled("left", &[]),
+        labelled("foreign", &[]),
+    ];
+    let mill = serde_json::from_value(json!({
+        "apiVersion": "realtime.openshift.io/v1alpha1", "kind": "RealtimeProfile", "metadata": {"name": "mill"},
+        "spec": {"kernel": {"realtime": true}},
+    }));
+    cluster.profiles = vec![mill.unwrap()];
+    let spec = render(&validate(&profile(), &cluster).profile.unwrap()).node_spec;
+    let mut done = crate::api::RealtimeNode::new("done", spec);
+    done.status = serde_json::from_value(json!({
+        "observedGeneration": 1, "phase": "Ready", "kernel": {"realtime": true}
+    }))
+    .unwrap();
+    let named = |name: &str, profile: &str| {
+        let mut there = done.clone();
+        there.metadata.name = Some(name.to_owned());
+        profile.clone_into(&mut there.spec.profile);
+        there
+    };
+    cluster.realtime_nodes = vec![done.clone(), named("other", "mill"), named("left", "press")];
+    let plan = planned(&profile(), &cluster, &[]);
+    let reboots: Vec<(&str, u32)> = plan
+        .nodes
+        .iter()
+        .map(|node| (node.node.as_str(), node.reboots))
+        .collect();
+    assert_eq!(reboots, [("done", 0), ("fresh", 1), ("left", 1)]);
+    let mut stock = profile();
+    stock.spec.kernel.as_mut().unwrap().realtime = Some(false);
+    let plan = planned(&stock, &cluster, &[]);
+    let done = plan.nodes.iter().find(|node| node.node == "done").unwrap();
+    assert_eq!(done.reboots, 1, "{:?}", done.reasons);
+    assert!(
+        done.reasons[0].contains("stock kernel"),
+        "{:?}",
+        done.reasons
+    );
+}

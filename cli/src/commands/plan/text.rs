@@ -32,7 +32,10 @@ impl Style {
 /// The whole plan. Writing into a String never fails, so its results are dropped.
 pub fn of(plan: &Plan, style: Style) -> String {
     let mut text = String::new();
-    let title = format!("Profile {} on pool {}", plan.profile, plan.pool);
+    let title = match plan.outcome {
+        Some(_) => format!("Profile {} on pool {}", plan.profile, plan.pool),
+        None => format!("Profile {}", plan.profile),
+    };
     let _ = writeln!(text, "{}", style.paint(BOLD, &title));
     if plan.held {
         text.push_str("rollout.pause is true: nothing of this happens until it is false.\n");
@@ -42,7 +45,7 @@ pub fn of(plan: &Plan, style: Style) -> String {
         pool(outcome, style, &mut text);
     } else {
         text.push_str(
-            "\nNo MachineConfigPools are served here: the kernel is the node daemon's.\n",
+            "\nNo MachineConfigPools are served here: kernel and arguments are the node daemon's.\n",
         );
     }
     nodes(plan, style, &mut text);
@@ -127,9 +130,13 @@ fn or_none(text: &str) -> &str {
 fn nodes(plan: &Plan, style: Style, text: &mut String) {
     let _ = writeln!(text, "\n{}", style.paint(BOLD, "Nodes"));
     if plan.nodes.is_empty() {
+        let whose = match plan.outcome {
+            Some(_) => "the pool",
+            None => "the profile",
+        };
         let _ = writeln!(
             text,
-            "  none: the pool selects no node yet; label one: oc label node NAME node-role.kubernetes.io/{}=",
+            "  none: {whose} selects no node yet; label one: oc label node NAME node-role.kubernetes.io/{}=",
             plan.pool
         );
     }
