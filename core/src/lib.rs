@@ -21,6 +21,7 @@ pub mod problem;
 pub mod quantity;
 pub mod render;
 pub mod rollout;
+pub mod rt;
 pub mod selector;
 pub mod status;
 pub mod turns;

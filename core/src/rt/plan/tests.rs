@@ -1,0 +1,316 @@
+//! The cases that a person would name, one a test. The rest is in `properties`.
+
+use super::kernel_model::{Errno, Kernel};
+use super::*;
+
+fn group(runtime_us: i64) -> Group {
+    Group {
+        runtime_us,
+        period_us: PERIOD_US,
+        realtime_tasks: false,
+    }
+}
+
+fn tree(groups: &[(&str, i64)]) -> Tree {
+    let mut tree = Tree::default();
+    tree.groups.insert("/".to_owned(), group(950_000));
+    for (path, runtime_us) in groups {
+        tree.groups.insert((*path).to_owned(), group(*runtime_us));
+    }
+    tree
+}
+
+fn limits() -> Limits {
+    Limits {
+        sysctl_runtime_us: 950_000,
+        sysctl_period_us: PERIOD_US,
+        reserve_us: 100_000,
+        capacity_us: 800_000,
+        pods_group: "/kubepods".to_owned(),
+        room_to_die_us: 5_000,
+    }
+}
+
+fn wanted(budgets: &[(&str, u64)]) -> Wanted {
+    Wanted {
+        budgets: budgets
+            .iter()
+            .map(|(path, micros)| ((*path).to_owned(), RuntimeMicros::new(*micros).unwrap()))
+            .collect(),
+        leaving: BTreeSet::new(),
+        complete: true,
+    }
+}
+
+/// Plans, applies to the kernel model, and shows the writes as `group=value`.
+fn applied(wanted: &Wanted, tree: &Tree) -> (Plan, Vec<String>) {
+    let plan = plan(wanted, tree, &limits());
+    let mut kernel = Kernel {
+        tree: tree.clone(),
+        sysctl: (950_000, PERIOD_US),
+    };
+    kernel.apply(&plan.writes);
+    let shown = plan
+        .writes
+        .iter()
+        .map(|write| format!("{}={}", write.group, write.to_us))
+        .collect();
+    (plan, shown)
+}
+
+const BURSTABLE: &str = "/kubepods/burstable";
+const POD: &str = "/kubepods/burstable/pod1";
+const MAIN: &str = "/kubepods/burstable/pod1/main";
+
+#[test]
+fn the_model_answers_as_the_kernel_was_measured() {
+    let mut kernel = Kernel {
+        tree: tree(&[("/a", 0), ("/a/b", 0)]),
+        sysctl: (950_000, PERIOD_US),
+    };
+    assert_eq!(
+        kernel.write("/a/b", 1),
+        Err(Errno::Einval),
+        "child before parent"
+    );
+    assert_eq!(
+        kernel.write("/a", 950_001),
+        Err(Errno::Einval),
+        "over the root"
+    );
+    assert_eq!(kernel.write("/a", 20_000), Ok(()));
+    assert_eq!(
+        kernel.write("/a/b", 20_001),
+        Err(Errno::Einval),
+        "over the parent"
+    );
+    assert_eq!(kernel.write("/a/b", 20_000), Ok(()));
+    assert_eq!(
+        kernel.write("/a", 0),
+        Err(Errno::Einval),
+        "parent zeroed over a child"
+    );
+    kernel.tree.groups.get_mut("/a/b").unwrap().realtime_tasks = true;
+    assert_eq!(
+        kernel.write("/a/b", 0),
+        Err(Errno::Ebusy),
+        "real-time tasks inside"
+    );
+    // 500000 on CPU 0 plus 500000 on CPU 1 under 900000: cpusets don't enter.
+    let mut kernel = Kernel {
+        tree: tree(&[("/a", 900_000), ("/a/b", 500_000), ("/a/c", 0)]),
+        sysctl: (950_000, PERIOD_US),
+    };
+    assert_eq!(kernel.write("/a/c", 500_000), Err(Errno::Einval));
+}
+
+#[test]
+fn a_budget_is_raised_from_the_top() {
+    let tree = tree(&[("/kubepods", 0), (BURSTABLE, 0), (POD, 0), (MAIN, 0)]);
+    let (plan, writes) = applied(&wanted(&[(MAIN, 25_000)]), &tree);
+    assert_eq!(
+        writes,
+        [
+            "/kubepods=25000",
+            "/kubepods/burstable=25000",
+            "/kubepods/burstable/pod1=25000",
+            "/kubepods/burstable/pod1/main=25000"
+        ]
+    );
+    assert_eq!(
+        (plan.granted[MAIN], plan.allocated_us, plan.free_us),
+        (25_000, 25_000, 774_999)
+    );
+}
+
+#[test]
+fn what_a_gone_pod_held_is_given_back_from_the_bottom_and_goes_to_the_other_class() {
+    let tree = tree(&[
+        ("/kubepods", 800_000),
+        (BURSTABLE, 800_000),
+        (POD, 300_000),
+        ("/kubepods/besteffort", 0),
+        ("/kubepods/besteffort/pod2", 0),
+        ("/kubepods/besteffort/pod2/c", 0),
+    ]);
+    let (_, writes) = applied(&wanted(&[("/kubepods/besteffort/pod2/c", 800_000)]), &tree);
+    assert_eq!(
+        writes,
+        [
+            "/kubepods/burstable/pod1=0",
+            "/kubepods/burstable=0",
+            "/kubepods/besteffort=800000",
+            "/kubepods/besteffort/pod2=800000",
+            "/kubepods/besteffort/pod2/c=800000"
+        ]
+    );
+}
+
+#[test]
+fn who_has_a_budget_keeps_it_and_the_next_one_is_refused_with_what_is_free() {
+    let tree = tree(&[
+        ("/kubepods", 500_000),
+        ("/kubepods/pod0", 0),
+        ("/kubepods/pod0/c", 0),
+        ("/kubepods/pod1", 500_000),
+        ("/kubepods/pod1/c", 500_000),
+    ]);
+    let wanted = wanted(&[("/kubepods/pod0/c", 400_000), ("/kubepods/pod1/c", 500_000)]);
+    let (plan, writes) = applied(&wanted, &tree);
+    assert!(writes.is_empty(), "{writes:?}");
+    assert_eq!(
+        plan.granted.keys().collect::<Vec<_>>(),
+        ["/kubepods/pod1/c"]
+    );
+    assert_eq!(
+        plan.refused["/kubepods/pod0/c"].to_string(),
+        "400000 µs of each second are asked for, 299999 are free on this node; ask for less, or put the pod on another node"
+    );
+}
+
+#[test]
+fn living_real_time_threads_keep_their_budget() {
+    let mut tree = tree(&[
+        ("/kubepods", 50_000),
+        (POD, 50_000),
+        (BURSTABLE, 50_000),
+        (MAIN, 50_000),
+    ]);
+    tree.groups.get_mut(MAIN).unwrap().realtime_tasks = true;
+    for wanted in [wanted(&[]), wanted(&[(MAIN, 20_000)])] {
+        let (plan, writes) = applied(&wanted, &tree);
+        assert!(writes.is_empty(), "{writes:?}");
+        assert_eq!(plan.findings.len(), 1, "{plan:?}");
+        assert!(matches!(
+            plan.findings[0],
+            Finding::Kept {
+                keeps_us: 50_000,
+                ..
+            }
+        ));
+    }
+}
+
+#[test]
+fn a_wedged_thread_of_a_leaving_container_gets_room_even_from_the_reserve() {
+    let mut tree = tree(&[
+        ("/kubepods", 800_000),
+        ("/kubepods/big", 800_000),
+        ("/kubepods/pod", 0),
+        ("/kubepods/pod/c", 0),
+    ]);
+    tree.groups
+        .get_mut("/kubepods/pod/c")
+        .unwrap()
+        .realtime_tasks = true;
+    tree.groups.get_mut("/kubepods/big").unwrap().realtime_tasks = true;
+    let mut wanted = wanted(&[]);
+    wanted.leaving.insert("/kubepods/pod".to_owned());
+    let (_, writes) = applied(&wanted, &tree);
+    assert_eq!(
+        writes,
+        [
+            "/kubepods=805000",
+            "/kubepods/pod=5000",
+            "/kubepods/pod/c=5000"
+        ]
+    );
+}
+
+#[test]
+fn before_the_pods_are_known_nothing_is_lowered() {
+    let tree = tree(&[
+        ("/kubepods", 50_000),
+        ("/kubepods/pod", 50_000),
+        ("/kubepods/pod/c", 50_000),
+        ("/kubepods/pod/d", 0),
+    ]);
+    let mut wanted = wanted(&[("/kubepods/pod/d", 10_000)]);
+    wanted.complete = false;
+    let (_, writes) = applied(&wanted, &tree);
+    assert_eq!(
+        writes,
+        [
+            "/kubepods=60000",
+            "/kubepods/pod=60000",
+            "/kubepods/pod/d=10000"
+        ]
+    );
+}
+
+#[test]
+fn a_foreign_value_is_drift_and_put_right() {
+    let tree = tree(&[
+        ("/kubepods", 50_000),
+        ("/kubepods/pod", 50_000),
+        ("/kubepods/pod/c", 40_000),
+    ]);
+    let (plan, writes) = applied(&wanted(&[("/kubepods/pod/c", 30_000)]), &tree);
+    assert_eq!(
+        writes,
+        [
+            "/kubepods/pod/c=30000",
+            "/kubepods/pod=30000",
+            "/kubepods=30000"
+        ]
+    );
+    assert_eq!(
+        plan.findings,
+        [Finding::Drift {
+            group: "/kubepods/pod/c".to_owned(),
+            found_us: 40_000,
+            wanted_us: 30_000
+        }]
+    );
+}
+
+#[test]
+fn groups_that_can_have_no_budget_are_refused_each_with_its_reason() {
+    let mut tree = tree(&[
+        ("/kubepods", 0),
+        ("/kubepods/p", 0),
+        ("/kubepods/p/c", 0),
+        ("/kubepods/p/c/d", 0),
+        ("/kubepods/q", 0),
+        ("/other", 0),
+    ]);
+    tree.groups.get_mut("/kubepods/q").unwrap().period_us = 500_000;
+    let asked = [
+        "/kubepods",
+        "/kubepods/gone",
+        "/kubepods/p/c",
+        "/kubepods/p/c/d",
+        "/kubepods/q",
+        "/other",
+        "/",
+        "",
+        "x",
+        "/kubepods/",
+    ];
+    let wanted = wanted(&asked.map(|path| (path, 10_000)));
+    let (plan, _) = applied(&wanted, &tree);
+    assert_eq!(plan.granted.keys().collect::<Vec<_>>(), ["/kubepods/p/c"]);
+    assert_eq!(plan.refused["/kubepods"], Refusal::NotAPods);
+    assert_eq!(plan.refused["/"], Refusal::NotAPods);
+    assert_eq!(plan.refused["/other"], Refusal::NotAPods);
+    assert_eq!(plan.refused["/kubepods/gone"], Refusal::NoGroup);
+    assert_eq!(plan.refused["/kubepods/p/c/d"], Refusal::InsideAnother);
+    assert_eq!(
+        plan.refused["/kubepods/q"],
+        Refusal::ForeignPeriod { period_us: 500_000 }
+    );
+    assert_eq!(plan.refused.len(), asked.len() - 1);
+}
+
+#[test]
+fn capacity_is_what_root_sysctl_others_and_reserve_leave() {
+    let tree = tree(&[("/kubepods", 300_000), ("/system.slice", 200_000)]);
+    assert_eq!(capacity_us(&tree, &limits()), 650_000);
+    let unlimited = Limits {
+        sysctl_runtime_us: -1,
+        reserve_us: 0,
+        ..limits()
+    };
+    assert_eq!(capacity_us(&tree, &unlimited), 750_000);
+    assert_eq!(capacity_us(&Tree::default(), &limits()), 0);
+}
