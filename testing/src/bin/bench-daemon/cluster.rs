@@ -23,6 +23,8 @@ use realtime_testing::simulated_host::fleet::Fleet;
 use realtime_testing::simulated_host::{Daemon, Hardware, Log, Machine, SimulatedHost};
 use serde_json::{Value, json};
 
+use crate::pod;
+
 /// The nodes: on the first the daemon switches the kernel, on the second it looks on.
 pub const NODES: [&str; 2] = ["switched", "looked-at"];
 /// A switch takes seconds; this is for a machine that is starved.
@@ -55,9 +57,8 @@ impl Cluster {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("the workspace")?;
-        control_plane
-            .apply_values(sandbox::manifests(root)?)
-            .await?;
+        let manifests = sandbox::manifests(root)?;
+        control_plane.apply_values(manifests.clone()).await?;
         let client = control_plane.admin_client().await?;
         for node in NODES {
             create_node(&client, node, &BTreeMap::new(), &Capacity::default()).await?;
@@ -75,19 +76,22 @@ impl Cluster {
             bail!("two hosts were asked for");
         };
 
+        let environment = environment(&manifests)?;
         let kubeconfig = daemon_kubeconfig(&control_plane, NODES[0]).await?;
         let kubelet = Kubelet::new(client.clone(), NODES[0]);
         let start = launch(daemon, switched, &kubeconfig);
+        let start = pod::inside(start, &control_plane, &kubeconfig, &environment)?;
         let machine = Machine::start(Arc::clone(switched), Some(kubelet), start, BOOT_TIME).await?;
 
         let kubeconfig = daemon_kubeconfig(&control_plane, NODES[1]).await?;
         let mut start = launch(daemon, looked_at, &kubeconfig);
-        if nix::unistd::geteuid().is_root() {
+        if pod::can() {
             // As in its container: where no folder of programs is given, its CPUs are its own.
             start
                 .arguments
                 .retain(|argument| !argument.starts_with("--commands="));
         }
+        let start = pod::inside(start, &control_plane, &kubeconfig, &environment)?;
         looked_at.start_daemon(&start, &Log::File(looked_at.log()))?;
         Ok(Self {
             machine,
@@ -233,4 +237,22 @@ impl Cluster {
         self.looked_at.kill_daemon();
         Ok(self.control_plane.shutdown().await?)
     }
+}
+
+/// The environment that the shipped DaemonSet gives its container, so far as it is the same on every node.
+fn environment(manifests: &[Value]) -> anyhow::Result<Vec<(String, String)>> {
+    let set = manifests
+        .iter()
+        .find(|value| value["kind"] == "DaemonSet")
+        .context("the DaemonSet")?;
+    let container = &set["spec"]["template"]["spec"]["containers"][0];
+    Ok(container["env"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|variable| {
+            let text = |key: &str| Some(variable[key].as_str()?.to_owned());
+            Some((text("name")?, text("value")?))
+        })
+        .collect())
 }

@@ -2,6 +2,7 @@
 //! server and the rights that it ships with. Measures and prints; decides nothing and asserts nothing.
 
 mod cluster;
+mod pod;
 mod process;
 
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ const AIM: &str = "under 12 MB";
 #[derive(Debug, Parser)]
 struct Args {
     /// The daemon's program.
-    #[arg(long, default_value = "target/release/realtime-node-daemon")]
+    #[arg(long, default_value = "target/small/realtime-node-daemon")]
     daemon: PathBuf,
     /// The program that plays rpm-ostree.
     #[arg(long, default_value = "target/release/rpm-ostree-standin")]
@@ -36,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     for program in [&args.daemon, &args.standin] {
         ensure!(
             program.is_file(),
-            "{} is not there: cargo build --release --package realtime-node-daemon --package realtime-testing",
+            "{} is not there: `make bench` builds it",
             program.display()
         );
     }
@@ -80,8 +81,10 @@ async fn main() -> anyhow::Result<()> {
 }
 
 const WORDS: &str = "\
-What this is: the daemon's release build, each with the token of its own pod, under the shipped rights and admission
-policies. The one that switches has just done it, been rebooted, and proved the kernel; its rpm-ostree is a stand-in,
+What this is: the daemon as it is shipped (profile small), each with the token of its own pod, the environment of its
+DaemonSet, and the shipped rights and admission policies. Resident memory is its code first of all, and the part of
+OpenSSL that it uses: files that the kernel can drop and read again. As root, token and certificate are where a pod has
+them; else they come by a kubeconfig, and the parser of that counts. The one that switches has just done it, been rebooted, and proved the kernel; its rpm-ostree is a stand-in,
 and its own CPUs are left alone, as programs run out of a folder. The one that looks on (a Machine Config Operator
 switches) keeps to reserved CPU 0, which needs root.
 The peer is the Python rt-operator, which is not installed here: its documented figure is 70 MB resident, with no word
