@@ -45,9 +45,10 @@ audit: ## Known vulnerabilities in the dependencies; needs cargo-deny and the ne
 bench: ## Times and memory, with the numbers to compare them with.
 	@hack/setup.sh build
 	$(CARGO) bench --locked --workspace --benches
-	$(CARGO) build --locked --release --package oc-realtime --package realtime-operator --package realtime-node-daemon \
-	  --package realtime-testing --bin oc-realtime --bin realtime-operator --bin realtime-node-daemon \
-	  --bin rpm-ostree-standin --bin bench-render --bin bench-operator --bin bench-daemon
+	$(CARGO) build --locked --release --package oc-realtime --package realtime-operator --package realtime-testing \
+	  --bin oc-realtime --bin realtime-operator --bin rpm-ostree-standin \
+	  --bin bench-render --bin bench-operator --bin bench-daemon
+	$(CARGO) build --locked --profile small --package realtime-node-daemon --bin realtime-node-daemon
 	target/release/bench-render
 	# Takes six minutes, five of which nothing happens.
 	target/release/bench-daemon
