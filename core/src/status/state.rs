@@ -79,7 +79,7 @@ impl View<'_> {
             return None;
         };
         let then = match before {
-            Before::Deletion => "the profile is deleted when the stock kernel runs on them",
+            Before::Deletion => "the profile is deleted when the stock kernel runs on its nodes",
             Before::MachineConfig => {
                 "the Machine Config Operator gets the kernel when the stock kernel runs on all of them, so that two never \
                  drive one"

@@ -369,7 +369,7 @@ fn nodes_of_a_deleted_profile_go_back_line_by_line() {
     let mut profile = by_node_daemon(
         reason::NODES_GOING_BACK,
         "2 node(s) go back to the stock kernel, by their node daemons: anvil, smith (Draining, waits for its pods to \
-         leave); the profile is deleted when the stock kernel runs on them",
+         leave); the profile is deleted when the stock kernel runs on its nodes",
     );
     profile.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     let cluster = without_pools(json!([
@@ -381,7 +381,7 @@ fn nodes_of_a_deleted_profile_go_back_line_by_line() {
     assert_eq!(
         changes(None, &view),
         [
-            "press: NodesGoingBack: the profile is deleted when the stock kernel runs on them",
+            "press: NodesGoingBack: the profile is deleted when the stock kernel runs on its nodes",
             "anvil: Verifying, waits for the operator: the stock kernel runs again",
             "smith: Draining, waits for its pods to leave",
             "0 of 2 nodes ready",
