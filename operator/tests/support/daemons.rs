@@ -251,9 +251,7 @@ impl Daemon {
         {
             found.push(format!("{} is cordoned by somebody", self.node));
         }
-        let member = node
-            .labels()
-            .contains_key(&names::node_role_label(NAME));
+        let member = node.labels().contains_key(&names::node_role_label(NAME));
         let pool = if member { NAME } else { "worker" };
         let pool = Api::<MachineConfigPool>::all(self.client.clone())
             .get(pool)
