@@ -5,6 +5,12 @@
 //! The daemon runs as a service without a cluster here, over a simulated host, and is stopped at a line of its log
 //! before it is killed; steps that only a cluster has are in `kill_in_cluster.rs`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,12 @@
 //! `kill -9` of the daemon at the beginning of every step of a switch and of the way back, in a cluster with the real API
 //! server and the real operator: one reboot for each switch all the same, and no cordon, turn or pin is forgotten.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking, and each test binary uses a part of this"
+    clippy::needless_pass_by_value,
+    reason = "a test fails by panicking, each test binary uses a part of this, and `json!` values read better given away"
 )]
 
 pub mod cluster;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{programs, tail};
 
 /// A whole switch takes about a second; this is for a machine that is starved.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(3);
 /// A daemon that has said Ready or Degraded and then nothing for so long is at rest.
@@ -230,12 +230,12 @@ impl Standalone {
                 continue;
             }
             if passed < after {
-                let stepped = self
+                let outcome = self
                     .host
                     .with_daemon(|daemon| daemon.step(Duration::from_millis(10)))
                     .expect("a daemon")
                     .expect("a pipe");
-                match stepped {
+                match outcome {
                     Stepped::Line(line) => {
                         active = Instant::now();
                         if !line.is_empty() {
