@@ -1,6 +1,8 @@
 //! The kernel's command line: split as the kernel does, compared with what is wanted, and the difference as one change.
 //! What was not brought by us is never taken off, except another value of an argument that holds one: that is remembered.
 
+use std::collections::BTreeSet;
+
 use super::record::Record;
 use crate::render::kernel_arguments::{Repeat, key, repeat};
 
@@ -88,7 +90,7 @@ fn order_holds(wanted: &[&str], present: &[&str]) -> bool {
 /// One change of a command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
-    /// Taken off when there.
+    /// Taken off when there, once for each time that it is in the list.
     pub delete: Vec<String>,
     /// Taken off, once for each time that it is in the list: arguments whose place matters.
     pub delete_one: Vec<String>,
@@ -140,26 +142,31 @@ pub fn delta(wanted: &[String], line: &str, record: &Record) -> Delta {
     let ours = |argument: &str| record.arguments.iter().any(|other| is(other, argument));
     let stays = |argument: &str| wanted.iter().any(|other| is(other, argument));
     let mut delta = Delta::default();
+    // Places on the line: one `--delete-if-present` takes one off, and what is there twice must go twice.
+    let mut gone: Vec<usize> = Vec::new();
     // 1. Another value of what holds one: ours goes, that of others is remembered.
     for argument in wanted
         .iter()
         .filter(|argument| repeat(argument) == Repeat::Once)
     {
-        for other in &present {
+        for (at, other) in present.iter().enumerate() {
             if key(other) == key(argument) && !is(other, argument) {
                 if !ours(other) && !record.replaced_arguments.contains(other) {
                     push(&mut delta.replaced, other);
                 }
-                push(&mut delta.delete, other);
+                gone.push(at);
             }
         }
     }
     // 2. Ours that is not wanted any more.
-    for other in &present {
+    for (at, other) in present.iter().enumerate() {
         if repeat(other) != Repeat::Positional && ours(other) && !stays(other) {
-            push(&mut delta.delete, other);
+            gone.push(at);
         }
     }
+    let mut seen = BTreeSet::new();
+    gone.retain(|at| seen.insert(*at));
+    delta.delete = gone.into_iter().map(|at| present[at].clone()).collect();
     // 3. Where the place matters all of ours goes and comes again, or nothing moves.
     let (wanted_order, present_order) = (positional(wanted), positional(&present));
     let leftover = present_order

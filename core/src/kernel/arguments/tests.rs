@@ -38,7 +38,7 @@ fn applied(line: &str, delta: &Delta) -> String {
         .iter()
         .filter(|argument| original.contains(argument))
     {
-        // One call names each once, and each takes one away.
+        // Each takes one away.
         remove(&mut words, argument);
     }
     words.join(" ")
@@ -124,6 +124,26 @@ fn one_call_of_kargs() {
         ])
     );
     assert_eq!(delta.replaced, list(&["isolcpus=9"]));
+}
+
+/// rpm-ostree takes one off for each time that it is told so.
+#[test]
+fn what_is_there_twice_goes_twice() {
+    let mut record = Record::default();
+    let wanted = list(&["isolcpus=2-3"]);
+    let line = "isolcpus=9 quiet isolcpus=9";
+    assert_eq!(
+        delta(&wanted, line, &record).kargs(),
+        list(&[
+            "kargs",
+            "--append-if-missing=isolcpus=2-3",
+            "--delete-if-present=isolcpus=9",
+            "--delete-if-present=isolcpus=9",
+        ])
+    );
+    let line = change(line, &wanted, &mut record);
+    assert_eq!(line, "quiet isolcpus=2-3");
+    assert!(delta(&wanted, &line, &record).is_empty());
 }
 
 #[test]
