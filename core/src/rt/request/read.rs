@@ -1,0 +1,286 @@
+//! Reading the contract. Applies nothing.
+
+use super::super::micros::{PERIOD_US, RuntimeMicros, strict_decimal};
+use super::{
+    Container, ContainerKind, Pod, Policy, REALTIME, RT_RUNTIME_US, RUNTIME_US, Refused, Request,
+    Rules, SCHEDULER,
+};
+use crate::problem::Problem;
+use crate::quantity::Quantity;
+
+/// As many reasons are told: a pod may bear thousands of wrong annotations.
+const MAX_PROBLEMS: usize = 32;
+/// As many characters of a key are told. A valid one has at most 253 + 1 + 63.
+const MAX_KEY: usize = 128;
+
+/// The requests of a pod's containers in the pod's order; none when it doesn't ask.
+pub fn read(pod: &Pod, rules: &Rules) -> Result<Vec<Request>, Refused> {
+    let mut problems = Vec::new();
+    let switch = pod.annotations.get(REALTIME).map(String::as_str);
+    let resources = pod
+        .containers
+        .iter()
+        .any(|container| container.resource.is_some());
+    let asks =
+        switch == Some("true") || resources || pod.annotations.keys().any(|key| is_ours(key));
+    // "false" switches everything else off, as in rt-operator.
+    if switch == Some("false") || (switch.is_none() && !asks) {
+        return Ok(Vec::new());
+    }
+    if let Some(word) = switch.filter(|word| *word != "true") {
+        problems.push(wrong(
+            REALTIME,
+            word,
+            "is neither true nor false",
+            "write \"true\" or \"false\"",
+        ));
+    }
+    if !rules.namespace_allowed {
+        problems.push(wrong(
+            REALTIME,
+            "",
+            "the pod's namespace may not ask for real-time scheduling",
+            "label the namespace as the RealtimeProfile's podBudget.namespaceSelector says",
+        ));
+    }
+    check_keys(pod, switch, &mut problems);
+    let mut requests = Vec::new();
+    for (index, container) in pod.containers.iter().enumerate() {
+        let runtime = budget(pod, index, rules, &mut problems);
+        let policy = value(pod, container, SCHEDULER).and_then(|(key, text)| {
+            kept(
+                policy(text),
+                &key,
+                text,
+                "write fifo:50, rr:10 or other",
+                &mut problems,
+            )
+        });
+        check_resource(container, runtime, resources, &mut problems);
+        if runtime.is_some() || policy.is_some() {
+            requests.push(Request {
+                container: container.name.clone(),
+                kind: container.kind,
+                runtime,
+                policy,
+            });
+        }
+    }
+    if requests.is_empty() && problems.is_empty() {
+        problems.push(wrong(
+            REALTIME,
+            "true",
+            "neither a budget nor a policy is asked for",
+            "add the annotation realtime.openshift.io/runtime-us",
+        ));
+    }
+    if problems.is_empty() {
+        return Ok(requests);
+    }
+    // The same pod-wide value is read once for each container.
+    problems.sort();
+    problems.dedup();
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    problems.truncate(MAX_PROBLEMS);
+    Err(Refused { problems, more })
+}
+
+/// One of the contract's keys, whatever container it names. `realtime` itself is none: it is the switch.
+fn is_ours(key: &str) -> bool {
+    key == RT_RUNTIME_US
+        || [RUNTIME_US, SCHEDULER].iter().any(|prefix| {
+            key.strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+}
+
+/// Keys that name no container, and rt-operator's budget without its switch.
+fn check_keys(pod: &Pod, switch: Option<&str>, problems: &mut Vec<Problem>) {
+    for (key, text) in &pod.annotations {
+        let named = [RUNTIME_US, SCHEDULER]
+            .iter()
+            .find_map(|prefix| key.strip_prefix(prefix)?.strip_prefix('.'));
+        if named.is_some_and(|name| {
+            !pod.containers
+                .iter()
+                .any(|container| container.name == name)
+        }) {
+            problems.push(wrong(
+                key,
+                text,
+                "the pod has no container of that name",
+                "correct the name after the last dot",
+            ));
+        }
+        if key == RT_RUNTIME_US && switch.is_none() {
+            problems.push(wrong(
+                key,
+                text,
+                "has no effect without the annotation realtime",
+                "add realtime: \"true\"",
+            ));
+        }
+    }
+}
+
+/// The container's own value, else the pod's. An ephemeral container has only its own.
+fn value<'a>(pod: &'a Pod, container: &Container, prefix: &str) -> Option<(String, &'a str)> {
+    let own = format!("{prefix}.{}", container.name);
+    if let Some(text) = pod.annotations.get(&own) {
+        return Some((own, text));
+    }
+    let text = pod
+        .annotations
+        .get(prefix)
+        .filter(|_| container.kind != ContainerKind::Ephemeral)?;
+    Some((prefix.to_owned(), text))
+}
+
+/// Precedence: 1. the container's own key; 2. rt-operator's, for the first regular container; 3. the pod's.
+fn budget(
+    pod: &Pod,
+    index: usize,
+    rules: &Rules,
+    problems: &mut Vec<Problem>,
+) -> Option<RuntimeMicros> {
+    let container = &pod.containers[index];
+    let first = pod
+        .containers
+        .iter()
+        .position(|container| container.kind == ContainerKind::Regular);
+    let old = pod
+        .annotations
+        .get(RT_RUNTIME_US)
+        .filter(|_| first == Some(index));
+    let new = value(pod, container, RUNTIME_US);
+    let (key, text) = match (old, new) {
+        (Some(old), Some((key, text))) if key != RUNTIME_US => {
+            if old != text {
+                problems.push(wrong(
+                    &key,
+                    text,
+                    &format!("contradicts {RT_RUNTIME_US}, which is for the same container"),
+                    "keep one of the two",
+                ));
+            }
+            (key, text)
+        }
+        (Some(old), _) => (RT_RUNTIME_US.to_owned(), old.as_str()),
+        (None, new) => new?,
+    };
+    let range = format!(
+        "write a number from {} to {}",
+        rules.smallest, rules.largest
+    );
+    let read = RuntimeMicros::parse(text).map_err(|error| error.to_string());
+    let budget = kept(
+        read.and_then(|budget| bounded(budget, rules)),
+        &key,
+        text,
+        &range,
+        problems,
+    )?;
+    if rules.isolated_domains && u64::from(budget.get()) != PERIOD_US {
+        problems.push(wrong(&key, text, "the node has CPUs outside every scheduling domain, where a throttled container may never run again",
+            "isolate CPUs without isolcpus=domain, or use another node"));
+    }
+    Some(budget)
+}
+
+fn bounded(budget: RuntimeMicros, rules: &Rules) -> Result<RuntimeMicros, String> {
+    if budget < rules.smallest {
+        Err(format!(
+            "is below {} microseconds, with which a thread can hang on this node",
+            rules.smallest
+        ))
+    } else if budget > rules.largest {
+        Err(format!(
+            "is above the {} microseconds that the RealtimeProfile allows a container",
+            rules.largest
+        ))
+    } else {
+        Ok(budget)
+    }
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    let priority = |text: &str| {
+        let number = strict_decimal(text)
+            .ok()
+            .and_then(|number| u8::try_from(number).ok());
+        number
+            .filter(|number| (1..=99).contains(number))
+            .ok_or("has a priority that is not a plain number from 1 to 99")
+    };
+    match text.split_once(':') {
+        None if text == "other" => Ok(Policy::Other),
+        Some(("fifo", text)) => Ok(Policy::Fifo(priority(text)?)),
+        Some(("rr", text)) => Ok(Policy::RoundRobin(priority(text)?)),
+        _ => Err("is none of fifo:<priority>, rr:<priority> and other".to_owned()),
+    }
+}
+
+/// What the scheduler counts must be what is given out. A pod without any such resource is not counted by it (as with
+/// rt-operator); then the node alone decides.
+fn check_resource(
+    container: &Container,
+    runtime: Option<RuntimeMicros>,
+    resources: bool,
+    problems: &mut Vec<Problem>,
+) {
+    let key = format!("{RUNTIME_US} of container {}", container.name);
+    match (&container.resource, runtime) {
+        (Some(text), runtime) => {
+            let read = text.parse::<Quantity>().ok();
+            let exact = read
+                .filter(|quantity| quantity.milli_value() == quantity.value().saturating_mul(1000));
+            let counted = exact.map(Quantity::value);
+            let given = runtime.map_or(0, |runtime| i64::from(runtime.get()));
+            if counted != Some(given) {
+                problems.push(resource(
+                    &key,
+                    text,
+                    &format!("differs from the budget, which is {given}"),
+                    &format!("request {given}"),
+                ));
+            }
+        }
+        (None, Some(runtime)) if resources && container.kind != ContainerKind::Ephemeral => {
+            problems.push(resource(
+                &key,
+                "",
+                "another container requests the resource, this one has a budget and doesn't",
+                &format!("request {runtime}"),
+            ));
+        }
+        (None, _) => {}
+    }
+}
+
+fn kept<T>(
+    read: Result<T, String>,
+    key: &str,
+    text: &str,
+    remedy: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    read.map_err(|message| problems.push(wrong(key, text, &message, remedy)))
+        .ok()
+}
+
+fn wrong(key: &str, text: &str, message: &str, remedy: &str) -> Problem {
+    Problem::error(
+        format!("metadata.annotations[{}]", short(key)),
+        text,
+        message,
+        remedy,
+    )
+}
+
+fn resource(key: &str, text: &str, message: &str, remedy: &str) -> Problem {
+    Problem::error(short(key), text, message, remedy)
+}
+
+fn short(key: &str) -> String {
+    key.chars().take(MAX_KEY).collect()
+}
