@@ -174,12 +174,12 @@ impl PodsGroup {
 
     /// A class's group; that of all pods for guaranteed ones.
     pub fn class(&self, qos: Qos) -> String {
-        self.joined(&self.parts(qos))
+        self.joined(&Self::parts(qos))
     }
 
     /// A pod's group.
     pub fn pod(&self, qos: Qos, uid: &PodUid) -> String {
-        let mut parts = self.parts(qos);
+        let mut parts = Self::parts(qos);
         parts.push(format!("pod{}", uid.0));
         self.joined(&parts)
     }
@@ -204,7 +204,7 @@ impl PodsGroup {
         [format!("{group}/container"), group]
     }
 
-    fn parts(&self, qos: Qos) -> Vec<String> {
+    fn parts(qos: Qos) -> Vec<String> {
         let class = qos.directory().map(str::to_owned);
         std::iter::once("kubepods".to_owned())
             .chain(class)

@@ -1,6 +1,9 @@
 //! What the kernel of a node and its cgroup hierarchy allow, from what the daemon found by looking. Never decides by the
 //! name or the version of an operating system.
 
+#[cfg(test)]
+mod tests;
+
 use crate::api::realtime_node::BudgetMode;
 
 /// What the daemon found.
@@ -109,9 +112,8 @@ pub fn mode(facts: &ModeFacts) -> Mode {
             Some("set auto to have pods' requests applied"),
         ),
         ModeSetting::CgroupV1 => budget(facts),
-        ModeSetting::CgroupV2 => policy(facts),
         ModeSetting::Auto if has_budgets(facts) => budget(facts),
-        ModeSetting::Auto => policy(facts),
+        ModeSetting::Auto | ModeSetting::CgroupV2 => policy(facts),
     }
 }
 
@@ -207,168 +209,5 @@ fn found(mode: BudgetMode, evidence: &str, remedy: Option<&str>) -> Mode {
         evidence: evidence.to_owned(),
         remedy: remedy.map(str::to_owned),
         hcbs: false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn facts() -> ModeFacts {
-        ModeFacts {
-            enabled: true,
-            sysctl_runtime_us: Some(950_000),
-            ..ModeFacts::default()
-        }
-    }
-
-    fn v1(has_runtime_file: bool) -> Option<V1Cpu> {
-        Some(V1Cpu {
-            mount: "/sys/fs/cgroup/cpu,cpuacct".to_owned(),
-            has_runtime_file,
-        })
-    }
-
-    #[test]
-    fn each_host_has_its_mode() {
-        let cases = [
-            (
-                ModeFacts {
-                    v1_cpu: v1(true),
-                    ..facts()
-                },
-                BudgetMode::V1Budget,
-            ),
-            (
-                ModeFacts {
-                    v1_cpu: v1(true),
-                    probe: Probe::Refused(1),
-                    ..facts()
-                },
-                BudgetMode::V1Budget,
-            ),
-            (
-                ModeFacts {
-                    v1_cpu: v1(true),
-                    sysctl_runtime_us: Some(0),
-                    ..facts()
-                },
-                BudgetMode::Blocked,
-            ),
-            (
-                ModeFacts {
-                    v1_cpu: v1(true),
-                    sysctl_runtime_us: Some(-1),
-                    ..facts()
-                },
-                BudgetMode::V1Budget,
-            ),
-            // v1 with RT_GROUP_SCHED off: nothing stands in the way of policy.
-            (
-                ModeFacts {
-                    v1_cpu: v1(false),
-                    probe: Probe::BecameFifo,
-                    ..facts()
-                },
-                BudgetMode::V2Policy,
-            ),
-            (
-                ModeFacts {
-                    probe: Probe::BecameFifo,
-                    ..facts()
-                },
-                BudgetMode::V2Policy,
-            ),
-            (
-                ModeFacts {
-                    probe: Probe::Refused(1),
-                    ..facts()
-                },
-                BudgetMode::Blocked,
-            ),
-            (
-                ModeFacts {
-                    probe: Probe::Refused(38),
-                    ..facts()
-                },
-                BudgetMode::Blocked,
-            ),
-            (facts(), BudgetMode::Blocked),
-            (
-                ModeFacts {
-                    enabled: false,
-                    v1_cpu: v1(true),
-                    ..facts()
-                },
-                BudgetMode::Off,
-            ),
-            (
-                ModeFacts {
-                    setting: ModeSetting::Noop,
-                    v1_cpu: v1(true),
-                    ..facts()
-                },
-                BudgetMode::Off,
-            ),
-            (
-                ModeFacts {
-                    setting: ModeSetting::CgroupV1,
-                    probe: Probe::BecameFifo,
-                    ..facts()
-                },
-                BudgetMode::Blocked,
-            ),
-            (
-                ModeFacts {
-                    setting: ModeSetting::CgroupV1,
-                    v1_cpu: v1(false),
-                    ..facts()
-                },
-                BudgetMode::Blocked,
-            ),
-            (
-                ModeFacts {
-                    setting: ModeSetting::CgroupV2,
-                    v1_cpu: v1(true),
-                    probe: Probe::Refused(1),
-                    ..facts()
-                },
-                BudgetMode::Blocked,
-            ),
-        ];
-        for (facts, expected) in cases {
-            let decided = mode(&facts);
-            assert_eq!(decided.mode, expected, "{facts:?}");
-            let needs_remedy = expected == BudgetMode::Blocked;
-            assert!(!needs_remedy || decided.remedy.is_some(), "{decided:?}");
-        }
-    }
-
-    #[test]
-    fn the_unmerged_budgets_change_no_mode_and_are_told() {
-        let rt_max = Some("/sys/fs/cgroup/kubepods.slice/cpu.rt.max".to_owned());
-        for (hcbs_gate, words) in [(true, "gate is open"), (false, "gate is closed")] {
-            let facts = ModeFacts {
-                v2_rt_max: rt_max.clone(),
-                hcbs_gate,
-                probe: Probe::Refused(1),
-                ..facts()
-            };
-            let decided = mode(&facts);
-            assert_eq!(
-                (decided.mode, decided.hcbs),
-                (BudgetMode::Blocked, hcbs_gate)
-            );
-            assert!(decided.evidence.contains(words), "{decided:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn only_known_settings_are_read(text in ".*") {
-            let known = ["auto", "noop", "cgroup_v1", "cgroup_v2"].contains(&text.as_str());
-            prop_assert_eq!(ModeSetting::parse(&text).is_ok(), known);
-        }
     }
 }

@@ -35,6 +35,7 @@ pub struct Tree {
 }
 
 /// A group at its place.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Node<'a> {
     /// From the mount, as in [`Tree`].
     pub path: &'a str,
