@@ -781,8 +781,7 @@ impl World {
                     }
                 });
             }
-            5 if self.daemons => self.daemon(usize::from(choice / 16) % self.nodes.len()),
-            8 if self.daemons => self.daemon(usize::from(choice / 16) % self.nodes.len()),
+            5 | 8 if self.daemons => self.daemon(usize::from(choice / 16) % self.nodes.len()),
             5..=7 => self.sync_kubelet(),
             8..=10 => self.render(),
             11..=13 => self.roll(),

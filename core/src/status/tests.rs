@@ -474,6 +474,10 @@ fn a_node_that_was_uncordoned_is_finishing_and_not_beginning() {
 }
 
 /// A RealtimeNode of a node whose kernel its daemon switches.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "each is written where it is used"
+)]
 fn by_daemon(name: &str, generation: i64, status: Value) -> crate::api::RealtimeNode {
     object(json!({
         "apiVersion": "realtime.openshift.io/v1alpha1", "kind": "RealtimeNode",
