@@ -100,6 +100,10 @@ async fn policies_in_force(daemon: &Client) {
     .await;
 }
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "one control plane: what is allowed and what is refused, one after the other"
+)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_may_do_its_work_on_its_own_node_and_nothing_else() {
     let cluster = Cluster::start().await;

@@ -1,6 +1,7 @@
 //! `kill -9` of the daemon at the beginning of every step of a switch and of the way back, in a cluster with the real API
 //! server and the real operator: one reboot for each switch all the same, and no cordon, turn or pin is forgotten.
 
+#![allow(clippy::similar_names, reason = "steps stop, stops step, killers kill")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -26,8 +26,9 @@ fn measured() -> Profile {
 fn words(rtn: &RealtimeNode) -> String {
     let conditions = rtn.status.iter().flat_map(|status| &status.conditions);
     conditions
-        .map(|one| format!("{}: {}\n", one.reason, one.message))
-        .collect()
+        .map(|one| format!("{}: {}", one.reason, one.message))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn is_cordoned(node: &Node) -> bool {

@@ -27,6 +27,10 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "each is written where it is used"
+    )]
     fn pod(metadata: Value) -> PartialObjectMeta<Pod> {
         serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata}))
             .unwrap()

@@ -232,6 +232,7 @@ fn number(bytes: &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "headers of a few bytes")]
 mod tests {
     use super::*;
 
