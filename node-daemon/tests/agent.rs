@@ -119,12 +119,20 @@ impl OneNode {
 
     /// What the operator does about a wish for a turn.
     async fn grant(&self) {
-        let seen = self
-            .until("a turn is wanted", |node| {
-                turn(node) == Some(NodeTurn::Wanted)
-            })
-            .await;
-        self.label(&seen, json!(names::TURN_GRANTED)).await.unwrap();
+        loop {
+            let seen = self
+                .until("a turn is wanted", |node| {
+                    turn(node) == Some(NodeTurn::Wanted)
+                })
+                .await;
+            let granted = self.label(&seen, json!(names::TURN_GRANTED)).await;
+            // The daemon has told more meanwhile: looked at anew, as the operator does.
+            let late = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 409);
+            if !granted.as_ref().is_err_and(late) {
+                granted.expect("a grant");
+                return;
+            }
+        }
     }
 
     async fn label(&self, seen: &RealtimeNode, value: Value) -> kube::Result<RealtimeNode> {
