@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use realtime_testing::rpm_ostree_standin::{OriginKind, Profile, Version};
+use realtime_testing::rpm_ostree_standin::{OriginKind, Package, Profile, Reboot, Version};
 use serde_json::{Value, json};
 use support::standalone::{Cut, Standalone, text};
 
@@ -75,6 +75,7 @@ fn reached(host: Standalone, wanted: Value) -> Standalone {
 }
 
 const FIRST: &str = "5.14.0-284.11.1.rt14.296.el9_2";
+const OF_THE_UPDATE: &str = "5.14.0-284.25.1.rt14.310.el9_2";
 const NEWER: &str = "5.14.0-284.11.1.rt14.297.el9_2";
 
 /// To the real-time kernel by name, with arguments.
@@ -136,6 +137,39 @@ fn swap() -> Flow {
     put(&start, NEWER);
     Flow {
         name: "to a newer real-time kernel",
+        start,
+        realtime: true,
+        reboots: 1,
+        arguments: &[],
+    }
+}
+
+/// Somebody else updated the operating system: it went along with the real-time kernel of the former base, as files do,
+/// and the folder has the one that belongs to the new base.
+fn after_an_update() -> Flow {
+    let profile = Profile::measured(Version::V2024_7, OriginKind::Ostree);
+    let start = Standalone::new(&profile);
+    put(&start, FIRST);
+    let start = reached(start, by_file());
+    let mut base = profile.base.clone();
+    base.checksum = "5e".repeat(32);
+    base.version = Some("413.92.202308210000-0".to_owned());
+    base.timestamp += 3600;
+    for package in &mut base.packages {
+        let nevra = package.nevra().replace("284.11.1", "284.25.1");
+        *package = Package::from_nevra(&nevra).expect("a package");
+    }
+    let standin = start.host.standin();
+    standin
+        .publish_base(profile.source.text(), base)
+        .expect("published");
+    let output = standin.foreign_stage(&["upgrade"]).expect("rpm-ostree");
+    assert_eq!(output.code, 0, "{output:?}");
+    start.host.reboot(&Reboot::orderly()).expect("a boot");
+    assert!(start.host.kernel().release.contains("284.11.1"));
+    put(&start, OF_THE_UPDATE);
+    Flow {
+        name: "to the real-time kernel of an updated operating system",
         start,
         realtime: true,
         reboots: 1,
@@ -280,6 +314,7 @@ flows! {
     killed_on_the_way_to_realtime_by_file, power_cut_on_the_way_to_realtime_by_file: to_realtime_by_file;
     killed_on_the_way_back, power_cut_on_the_way_back: back;
     killed_on_the_way_back_by_file, power_cut_on_the_way_back_by_file: back_by_file;
+    killed_after_an_update, power_cut_after_an_update: after_an_update;
     killed_during_a_swap, power_cut_during_a_swap: swap;
     killed_during_a_change_of_arguments, power_cut_during_a_change_of_arguments: other_arguments;
 }
