@@ -4,6 +4,7 @@
 
 mod support;
 
+use k8s_openapi::api::core::v1::Node;
 use realtime_core::api::RealtimeProfile;
 use realtime_core::api::realtime_node::NodePhase;
 use realtime_core::api::realtime_profile::KernelProvider;
@@ -349,6 +350,56 @@ async fn story_an_older_cluster_is_upgraded_then_the_profile() {
         .await
         .expect("a RealtimeNode");
     assert_eq!(owner(&rtn), Some(KernelProvider::MachineConfigOperator));
+}
+
+/// Story 3: plain RHEL workers, whose real-time kernel was installed by hand, leave; the cluster is upgraded; CoreOS nodes
+/// join in their place; then comes the profile. What the old workers left behind stands in nobody's way.
+#[tokio::test(flavor = "multi_thread")]
+async fn story_plain_rhel_workers_leave_and_coreos_nodes_join() {
+    let mut cluster = Cluster::start(Setup::older()).await;
+    let workers = ["rhel-1", "rhel-2"];
+    for name in workers {
+        cluster
+            .create::<Node>(json!({
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": {"name": name, "labels": {
+                    "kubernetes.io/arch": "amd64",
+                    "kubernetes.io/hostname": name,
+                    "node-role.kubernetes.io/worker": "",
+                    "node-role.kubernetes.io/worker-rt": "",
+                }},
+                "status": {"nodeInfo": {
+                    "architecture": "amd64", "operatingSystem": "linux",
+                    "osImage": "Red Hat Enterprise Linux 8.6 (Ootpa)",
+                    "kernelVersion": "4.18.0-372.9.1.rt7.166.el8.x86_64",
+                    "bootID": "b", "machineID": "m", "systemUUID": "s",
+                    "containerRuntimeVersion": "cri-o://1.23", "kubeletVersion": "v1.23.0",
+                    "kubeProxyVersion": "v1.23.0",
+                }},
+            }))
+            .await;
+    }
+    for name in workers {
+        assert!(cluster.realtime_node(name).await.is_none());
+        cluster
+            .api::<Node>()
+            .delete(name, &kube::api::DeleteParams::default())
+            .await
+            .expect("it leaves");
+    }
+    openshift_crds::install_openshift(&cluster.control_plane, Dialect::KernelType)
+        .await
+        .expect("the upgrade");
+    served(&cluster).await;
+    cluster.stop_standin();
+    cluster.start_standin().await;
+    realtime_everywhere(&cluster).await;
+    assert_eq!(cluster.reboots(), [1, 1]);
+    for name in &cluster.names {
+        let rtn = cluster.realtime_node(name).await.expect("a RealtimeNode");
+        assert_eq!(owner(&rtn), Some(KernelProvider::MachineConfigOperator));
+    }
+    assert_eq!(cluster.most_down(), 1);
 }
 
 /// Story 4: a cluster that serves neither field and stays so: nothing is written that would be ignored, and a condition
