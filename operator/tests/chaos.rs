@@ -102,6 +102,7 @@ async fn an_api_server_that_is_away_for_a_minute_changes_nothing_in_the_end() {
     tokio::time::sleep(Duration::from_mins(1)).await;
     cluster.control_plane.start_api_server().await.unwrap();
     cluster.until_available(NAME).await;
+    cluster.until_desired_is_seen().await;
     assert_eq!(
         cluster.desired_counts(),
         [2, 2, 2],

@@ -376,6 +376,31 @@ impl Cluster {
         self.desired.lock().unwrap().clone()
     }
 
+    /// Waits until [`Self::desired`] has what the nodes have now: after an outage its watch comes back late.
+    pub async fn until_desired_is_seen(&self) {
+        let seen = async {
+            for name in &self.nodes {
+                loop {
+                    let node = self.api::<Node>().get(name).await.unwrap();
+                    let key = format!("{}desiredConfig", names::MCO_ANNOTATION_PREFIX);
+                    let now = node.annotations().get(&key).cloned();
+                    if self
+                        .desired()
+                        .get(name)
+                        .and_then(|seen| seen.last().cloned())
+                        == now
+                    {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(2), seen)
+            .await
+            .expect("the watch comes back");
+    }
+
     /// How many desired configurations each node has had.
     pub fn desired_counts(&self) -> Vec<usize> {
         self.desired().values().map(Vec::len).collect()
