@@ -32,6 +32,8 @@ pub struct Deployed {
     pub booted: bool,
     pub staged: bool,
     pub pinned: bool,
+    /// The Machine Config Operator made it.
+    pub foreign: bool,
     pub serial: i64,
     /// Requested packages by name, as they were given.
     pub packages: Arc<Vec<String>>,
@@ -231,6 +233,7 @@ impl Host {
         };
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut new = self.deployments[0].clone();
+        new.foreign = false;
         match words.as_slice() {
             ["cleanup", "-p"] => {
                 self.drop_pending();

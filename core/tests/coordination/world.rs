@@ -734,6 +734,7 @@ impl World {
                 node.host.trouble = Trouble::None;
                 node.host.drop_pending();
                 let new = Deployed {
+                    foreign: true,
                     ..node.host.booted().clone()
                 };
                 node.host.stage(new);
