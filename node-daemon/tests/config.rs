@@ -18,7 +18,7 @@ const RT_OPERATOR: &str = r#"---
 # one of three levels
 log_level: "DEBUG"
 
-#kube_path: /root/.kube/config
+#kube_path: /etc/kubernetes/kubeconfig
 node_name: machine-7
 
 # cgroup_handler: noop
