@@ -1,6 +1,7 @@
 //! Wires the daemon together and does nothing else.
 
 use std::io::IsTerminal as _;
+use std::io::Read as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -89,7 +90,15 @@ fn config(args: &Args) -> anyhow::Result<Config> {
         usize::try_from(size).is_ok_and(|size| size <= MAX_TEXT),
         "--config {name}: {size} bytes are no configuration"
     );
-    let text = std::fs::read_to_string(path).with_context(|| format!("--config {name}"))?;
+    // A device says that it has no size: what is read is bounded too.
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_TEXT as u64 + 1).read_to_string(&mut text))
+        .with_context(|| format!("--config {name}"))?;
+    anyhow::ensure!(
+        text.len() <= MAX_TEXT,
+        "--config {name}: more than {MAX_TEXT} bytes are no configuration"
+    );
     Config::parse(&text).map_err(|problems| anyhow::anyhow!("--config {name}:\n{problems}"))
 }
 
