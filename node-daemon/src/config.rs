@@ -307,6 +307,20 @@ fn check_node(node: &Value, problems: &mut Problems) {
             ));
         }
     }
+    let arguments = node.pointer("/kernel/arguments").and_then(Value::as_array);
+    for (index, argument) in arguments.into_iter().flatten().enumerate() {
+        if let Some(text) = argument
+            .as_str()
+            .filter(|text| text.contains(char::is_control))
+        {
+            problems.push(Problem::error(
+                format!("node.kernel.arguments[{index}]"),
+                text,
+                "has a control character, and the kernel's command line is one line",
+                "remove it; one argument an entry",
+            ));
+        }
+    }
     if node.pointer("/kernel/provider").and_then(Value::as_str) == Some("Auto") {
         problems.push(Problem::error(
             "node.kernel.provider",

@@ -169,3 +169,13 @@ proptest! {
         prop_assert_eq!(config.is_ok(), (1..=1_000_000).contains(&capacity));
     }
 }
+
+#[test]
+fn a_kernel_argument_is_one_line() {
+    let told =
+        problems("node: {kernel: {realtime: true, provider: NodeDaemon, arguments: [\"a\\nb\"]}}");
+    assert!(
+        told.contains("node.kernel.arguments[0]") && told.contains("control character"),
+        "{told}"
+    );
+}
