@@ -20,6 +20,8 @@ pub const LATENCY_VERIFIED: &str = "LatencyVerified";
 
 /// On a RealtimeNode: the wanted kernel runs with the wanted arguments.
 pub const KERNEL_READY: &str = "KernelReady";
+/// On a RealtimeNode: pods that ask for real-time scheduling get it.
+pub const BUDGET_READY: &str = "BudgetReady";
 /// On a RealtimeNode: the host differs from the spec in something that the daemon watches.
 pub const DRIFTED: &str = "Drifted";
 
@@ -180,6 +182,41 @@ pub mod reason {
     pub const HOST_UNREADABLE: &str = "HostUnreadable";
     /// The Machine Config Operator is still at work on the node.
     pub const WAITING_FOR_MACHINE_CONFIG: &str = "WaitingForMachineConfig";
+
+    // Of pods' real-time scheduling (`crate::rt`).
+
+    /// The kernel keeps each container to its budget.
+    pub const BUDGETS_ENFORCED: &str = "BudgetsEnforced";
+    /// Policy and priority are set; budgets are counted, and the kernel doesn't know of them.
+    pub const POLICY_ONLY: &str = "PolicyOnly";
+    /// The kernel refuses real-time threads in pods' groups.
+    pub const KERNEL_BLOCKS: &str = "KernelBlocks";
+    /// Nobody asked for it, or it is switched off by a setting.
+    pub const SWITCHED_OFF: &str = "SwitchedOff";
+    /// A container asks, and its process hasn't begun.
+    pub const WAITING_FOR_CONTAINER: &str = "WaitingForContainer";
+    /// The pod's annotations or resources ask for something that can't be.
+    pub const INVALID_REQUEST: &str = "InvalidRequest";
+    /// The pod's namespace may not ask.
+    pub const NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
+    /// Less is free on the node than a container asks for.
+    pub const NO_ROOM: &str = "NoRoom";
+    /// The container's cgroup isn't one that can have a budget.
+    pub const GROUP_UNSUITABLE: &str = "GroupUnsuitable";
+    /// The kernel refused a budget that should have fitted.
+    pub const BUDGET_REFUSED: &str = "BudgetRefused";
+    /// The kernel refused policy or priority to a thread.
+    pub const POLICY_REFUSED: &str = "PolicyRefused";
+    /// Less is wanted than before, and real-time threads keep the old budget.
+    pub const BUDGET_KEPT: &str = "BudgetKept";
+    /// Real-time threads use more than the container's budget, which the kernel doesn't enforce on this node.
+    pub const OVERRUN: &str = "Overrun";
+    /// An exec probe's process runs beside real-time threads as SCHED_OTHER, and may never get the CPU.
+    pub const EXEC_PROBE: &str = "ExecProbe";
+    /// Event on a pod: what it asked for is in place.
+    pub const REALTIME_APPLIED: &str = "RealtimeApplied";
+    /// Event on a pod: what it asked for can't be had.
+    pub const REALTIME_REFUSED: &str = "RealtimeRefused";
 }
 
 /// Longest message that a condition may have by the API conventions.

@@ -54,6 +54,15 @@ pub const TUNED_NAMESPACE: &str = "openshift-cluster-node-tuning-operator";
 /// The namespace of the operator as shipped.
 pub const OPERATOR_NAMESPACE: &str = "realtime-operator";
 
+/// The extended resource by which the scheduler counts microseconds of real-time budget.
+pub const RESOURCE_RUNTIME_US: &str = "realtime.openshift.io/runtime-us";
+/// In the operator's namespace: the ConfigMap with the namespaces' selectors of all profiles, which pods' admission reads.
+pub const CONFIG_MAP_NAMESPACES: &str = "realtime-pod-namespaces";
+/// Where, on the host, the daemon listens for what the OCI hook says.
+pub const HOOK_SOCKET: &str = "/run/realtime-node-daemon/hook.sock";
+/// Where the daemon puts its own program on the host, for the OCI hook to run.
+pub const HOOK_PROGRAM: &str = "/var/lib/realtime-node-daemon/bin/realtime-node-daemon";
+
 /// `50-realtime-<profile>`.
 pub fn machine_config_name(profile: &str) -> String {
     format!("50-realtime-{profile}")

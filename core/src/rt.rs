@@ -2,6 +2,7 @@
 //! bring it there. Decides only: the daemon reads the tree and writes to it.
 
 pub mod group;
+pub mod identity;
 pub mod micros;
 pub mod modes;
 pub mod plan;

@@ -3,6 +3,7 @@
 pub mod affinity;
 pub mod agent;
 pub mod args;
+pub mod budget;
 pub mod cli;
 pub mod cluster;
 pub mod config;

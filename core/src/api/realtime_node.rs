@@ -358,6 +358,12 @@ pub struct NodePodBudgetStatus {
     /// What the kernel and the cgroup hierarchy allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<BudgetMode>,
+    /// What the mode was concluded from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// What helps where pods get nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// Microseconds of each second for all pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity_microseconds: Option<i64>,
@@ -406,9 +412,12 @@ pub struct ContainerBudget {
     pub priority: Option<i64>,
     /// How far it is.
     pub state: ContainerBudgetState,
-    /// Why, when it is not applied.
+    /// Why, in one word, when it is not applied, or when something is wrong all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The reason in words, with the remedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Whether the budget was there before the container's first instruction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_before_start: Option<bool>,

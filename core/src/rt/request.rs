@@ -23,6 +23,13 @@ pub const RT_RUNTIME_US: &str = "rt_runtime_us";
 pub const RUNTIME_US: &str = "realtime.openshift.io/runtime-us";
 /// Policy and priority for all containers; with `.<container>` appended, for one.
 pub const SCHEDULER: &str = "realtime.openshift.io/scheduler";
+/// `"true"`: a container shall rather not start than start without what it asks for.
+pub const REQUIRED: &str = "realtime.openshift.io/required";
+/// After a policy: threads that a real-time thread makes begin as SCHED_OTHER (SCHED_FLAG_RESET_ON_FORK).
+pub const RESET_ON_FORK: &str = "reset-on-fork";
+/// After a policy: `rttime-us=<microseconds>`, what a real-time thread may run without ever blocking before the kernel
+/// sends SIGXCPU (RLIMIT_RTTIME).
+pub const RTTIME: &str = "rttime-us";
 
 /// What is read of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +99,18 @@ pub struct Request {
     /// Microseconds of each second.
     pub runtime: Option<RuntimeMicros>,
     /// What the daemon sets on its threads.
-    pub policy: Option<Policy>,
+    pub scheduling: Option<Scheduling>,
+}
+
+/// What the daemon sets on a container's threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduling {
+    /// Policy and priority.
+    pub policy: Policy,
+    /// Their children begin as SCHED_OTHER.
+    pub reset_on_fork: bool,
+    /// RLIMIT_RTTIME, microseconds: 1,000 to 60,000,000. Absent: none is set.
+    pub rttime_us: Option<u32>,
 }
 
 /// Why a pod gets nothing: all reasons, at most 32.
@@ -113,6 +131,33 @@ impl fmt::Display for Policy {
             Self::Other => out.write_str("other"),
         }
     }
+}
+
+impl fmt::Display for Scheduling {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.policy)?;
+        if self.reset_on_fork {
+            write!(out, ",{RESET_ON_FORK}")?;
+        }
+        match self.rttime_us {
+            Some(micros) => write!(out, ",{RTTIME}={micros}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether annotations alone ask for anything: a runtime's word of a container has no resources.
+pub fn asks(annotations: &BTreeMap<String, String>) -> bool {
+    match annotations.get(REALTIME).map(String::as_str) {
+        Some("false") => false,
+        Some(_) => true,
+        None => annotations.keys().any(|key| read::is_ours(key)),
+    }
+}
+
+/// Whether a container shall rather not start than start without.
+pub fn required(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(REQUIRED).is_some_and(|word| word == "true")
 }
 
 /// Whether a namespace's pods may ask: without a selector all, else those whose labels match. Labels that aren't known

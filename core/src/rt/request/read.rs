@@ -2,8 +2,8 @@
 
 use super::super::micros::{PERIOD_US, RuntimeMicros, strict_decimal};
 use super::{
-    Container, ContainerKind, Pod, Policy, REALTIME, RT_RUNTIME_US, RUNTIME_US, Refused, Request,
-    Rules, SCHEDULER,
+    Container, ContainerKind, Pod, Policy, REALTIME, REQUIRED, RESET_ON_FORK, RT_RUNTIME_US,
+    RTTIME, RUNTIME_US, Refused, Request, Rules, SCHEDULER, Scheduling,
 };
 use crate::problem::Problem;
 use crate::quantity::Quantity;
@@ -47,22 +47,22 @@ pub fn read(pod: &Pod, rules: &Rules) -> Result<Vec<Request>, Refused> {
     let mut requests = Vec::new();
     for (index, container) in pod.containers.iter().enumerate() {
         let runtime = budget(pod, index, rules, &mut problems);
-        let policy = value(pod, container, SCHEDULER).and_then(|(key, text)| {
+        let scheduling = value(pod, container, SCHEDULER).and_then(|(key, text)| {
             kept(
-                policy(text),
+                scheduling(text),
                 &key,
                 text,
-                "write fifo:50, rr:10 or other",
+                "write fifo:50, rr:10 or other; after a comma reset-on-fork and rttime-us=200000",
                 &mut problems,
             )
         });
         check_resource(container, runtime, resources, &mut problems);
-        if runtime.is_some() || policy.is_some() {
+        if runtime.is_some() || scheduling.is_some() {
             requests.push(Request {
                 container: container.name.clone(),
                 kind: container.kind,
                 runtime,
-                policy,
+                scheduling,
             });
         }
     }
@@ -85,8 +85,9 @@ pub fn read(pod: &Pod, rules: &Rules) -> Result<Vec<Request>, Refused> {
     Err(Refused { problems, more })
 }
 
-/// One of the contract's keys, whatever container it names. `realtime` itself is none: it is the switch.
-fn is_ours(key: &str) -> bool {
+/// One of the contract's keys, whatever container it names. `realtime` itself is none: it is the switch; neither is the
+/// word that starting without is no good.
+pub(super) fn is_ours(key: &str) -> bool {
     key == RT_RUNTIME_US
         || [RUNTIME_US, SCHEDULER].iter().any(|prefix| {
             key.strip_prefix(prefix)
@@ -96,6 +97,17 @@ fn is_ours(key: &str) -> bool {
 
 /// Keys that name no container, and rt-operator's budget without its switch.
 fn check_keys(pod: &Pod, switch: Option<&str>, problems: &mut Vec<Problem>) {
+    if let Some(word) = pod.annotations.get(REQUIRED)
+        && word != "true"
+        && word != "false"
+    {
+        problems.push(wrong(
+            REQUIRED,
+            word,
+            "is neither true nor false",
+            "write \"true\" or \"false\"",
+        ));
+    }
     for (key, text) in &pod.annotations {
         let named = [RUNTIME_US, SCHEDULER]
             .iter()
@@ -201,6 +213,56 @@ fn bounded(budget: RuntimeMicros, rules: &Rules) -> Result<RuntimeMicros, String
     } else {
         Ok(budget)
     }
+}
+
+/// `<policy>[,reset-on-fork][,rttime-us=<microseconds>]`, in this order.
+fn scheduling(text: &str) -> Result<Scheduling, String> {
+    let (first, mut rest) = match text.split_once(',') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (text, None),
+    };
+    let policy = policy(first)?;
+    let mut reset_on_fork = false;
+    if let Some(options) = rest
+        && let Some(after) = options.strip_prefix(RESET_ON_FORK)
+    {
+        reset_on_fork = true;
+        rest = match after.strip_prefix(',') {
+            Some(more) => Some(more),
+            None if after.is_empty() => None,
+            None => Some(options),
+        };
+    }
+    let rttime_us = match rest {
+        None => None,
+        Some(option) => {
+            let micros = option
+                .strip_prefix(RTTIME)
+                .and_then(|rest| rest.strip_prefix('='))
+                .ok_or("is followed by something else than reset-on-fork and rttime-us=")?;
+            Some(rttime(micros)?)
+        }
+    };
+    if policy == Policy::Other && (reset_on_fork || rttime_us.is_some()) {
+        return Err("has options that mean nothing without a real-time policy".to_owned());
+    }
+    Ok(Scheduling {
+        policy,
+        reset_on_fork,
+        rttime_us,
+    })
+}
+
+/// Below a millisecond the kernel's tick is too coarse to tell; a minute is more than anybody wants to wait for a
+/// thread that never blocks.
+fn rttime(text: &str) -> Result<u32, String> {
+    let digits = (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|micros| digits && !text.starts_with('0') && (1_000..=60_000_000).contains(micros))
+        .ok_or_else(|| {
+            "has an rttime-us that is not a plain number from 1000 to 60000000".to_owned()
+        })
 }
 
 fn policy(text: &str) -> Result<Policy, String> {

@@ -42,7 +42,7 @@ fn shown(pod: &Pod) -> String {
                     .runtime
                     .map_or("-".to_owned(), |runtime| runtime.to_string());
                 let policy = request
-                    .policy
+                    .scheduling
                     .map_or(String::new(), |policy| format!(" {policy}"));
                 format!("{} {budget}{policy}", request.container)
             })
@@ -214,7 +214,7 @@ proptest! {
         match read(&asking, &rules()) {
             Ok(requests) => for request in requests {
                 prop_assert!(request.runtime.is_none_or(|runtime| (1_000..=500_000).contains(&runtime.get())));
-                prop_assert!(request.runtime.is_some() || request.policy.is_some());
+                prop_assert!(request.runtime.is_some() || request.scheduling.is_some());
             },
             Err(refused) => {
                 prop_assert!(!refused.problems.is_empty());
@@ -222,4 +222,57 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn options_follow_a_policy_in_their_order() {
+    for text in [
+        "fifo:50",
+        "fifo:50,reset-on-fork",
+        "rr:1,rttime-us=200000",
+        "rr:1,reset-on-fork,rttime-us=1000",
+    ] {
+        let pod = pod(&[("realtime.openshift.io/scheduler.main", text)]);
+        let requests = read(&pod, &rules()).unwrap_or_else(|refused| panic!("{text}: {refused}"));
+        assert_eq!(requests[0].scheduling.unwrap().to_string(), text);
+    }
+    for text in [
+        "other,reset-on-fork",
+        "fifo:50,",
+        "fifo:50,reset-on-fork,",
+        "fifo:50,rttime-us=1,reset-on-fork",
+        "fifo:50,rttime-us=999",
+        "fifo:50,rttime-us=0200000",
+        "fifo:50,rttime-us=60000001",
+        "fifo:50,rttime-us=+5000",
+        "fifo:50, reset-on-fork",
+        "fifo:50,reset-on-forks",
+    ] {
+        assert!(
+            read(
+                &pod(&[("realtime.openshift.io/scheduler.main", text)]),
+                &rules()
+            )
+            .is_err(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_word_that_starting_without_is_no_good_asks_for_nothing() {
+    let only = pod(&[("realtime.openshift.io/required", "true")]);
+    assert_eq!(read(&only, &rules()), Ok(Vec::new()));
+    assert!(!asks(&only.annotations) && required(&only.annotations));
+    assert!(
+        read(
+            &pod(&[
+                ("realtime", "true"),
+                ("rt_runtime_us", "25000"),
+                ("realtime.openshift.io/required", "yes")
+            ]),
+            &rules()
+        )
+        .is_err()
+    );
 }
