@@ -6,4 +6,5 @@ pub mod identity;
 pub mod micros;
 pub mod modes;
 pub mod plan;
+pub mod pod;
 pub mod request;

@@ -155,6 +155,11 @@ pub fn asks(annotations: &BTreeMap<String, String>) -> bool {
     }
 }
 
+/// Whether a pod's annotation is one of those that are read here.
+pub fn concerns(key: &str) -> bool {
+    key == REALTIME || key == REQUIRED || read::is_ours(key)
+}
+
 /// Whether a container shall rather not start than start without.
 pub fn required(annotations: &BTreeMap<String, String>) -> bool {
     annotations.get(REQUIRED).is_some_and(|word| word == "true")

@@ -1,0 +1,171 @@
+//! The few fields of a pod that are read: a watch decodes no others, and so keeps none. Holds no decision.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::super::request::{Container, ContainerKind, RUNTIME_US};
+
+/// `spec`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    init_containers: Vec<SpecContainer>,
+    containers: Vec<SpecContainer>,
+    ephemeral_containers: Vec<SpecContainer>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SpecContainer {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_policy: Option<String>,
+    resources: Resources,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness_probe: Option<Handler>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readiness_probe: Option<Handler>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    startup_probe: Option<Handler>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifecycle: Option<Lifecycle>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Resources {
+    requests: BTreeMap<String, Quantity>,
+    limits: BTreeMap<String, Quantity>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Handler {
+    #[serde(skip_serializing)]
+    exec: Option<Present>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Lifecycle {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    post_start: Option<Handler>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pre_stop: Option<Handler>,
+}
+
+/// Something is there; what it says is not read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+struct Present;
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(from).map(|_| Self)
+    }
+}
+
+/// `status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    phase: Option<String>,
+    init_container_statuses: Vec<ContainerStatus>,
+    container_statuses: Vec<ContainerStatus>,
+    ephemeral_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct ContainerStatus {
+    name: String,
+    #[serde(rename = "containerID")]
+    container_id: Option<String>,
+    state: State,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct State {
+    #[serde(skip_serializing)]
+    terminated: Option<Present>,
+}
+
+impl PodSpec {
+    /// In the order of the spec: init containers, containers, ephemeral ones.
+    pub(super) fn containers(&self) -> Vec<Container> {
+        let one = |kind: fn(&SpecContainer) -> ContainerKind| {
+            move |container: &SpecContainer| Container {
+                name: container.name.clone(),
+                kind: kind(container),
+                resource: container.resource(),
+            }
+        };
+        let init = |container: &SpecContainer| {
+            if container.restart_policy.as_deref() == Some("Always") {
+                ContainerKind::Sidecar
+            } else {
+                ContainerKind::Init
+            }
+        };
+        let inits = self.init_containers.iter().map(one(init));
+        let regular = self.containers.iter().map(one(|_| ContainerKind::Regular));
+        let ephemeral = self.ephemeral_containers.iter();
+        inits
+            .chain(regular)
+            .chain(ephemeral.map(one(|_| ContainerKind::Ephemeral)))
+            .collect()
+    }
+
+    pub(super) fn exec_probes(&self) -> Vec<String> {
+        let all = self.init_containers.iter().chain(&self.containers);
+        all.filter(|container| container.runs_programs())
+            .map(|container| container.name.clone())
+            .collect()
+    }
+}
+
+impl SpecContainer {
+    fn resource(&self) -> Option<String> {
+        let Resources { requests, limits } = &self.resources;
+        let quantity = requests
+            .get(RUNTIME_US)
+            .or_else(|| limits.get(RUNTIME_US))?;
+        Some(quantity.0.clone())
+    }
+
+    /// The kubelet runs a program in it from time to time, or at its beginning or end.
+    fn runs_programs(&self) -> bool {
+        let lifecycle = self.lifecycle.clone().unwrap_or_default();
+        [
+            &self.liveness_probe,
+            &self.readiness_probe,
+            &self.startup_probe,
+            &lifecycle.post_start,
+            &lifecycle.pre_stop,
+        ]
+        .into_iter()
+        .flatten()
+        .any(|handler| handler.exec.is_some())
+    }
+}
+
+impl PodStatus {
+    /// Each container's id, name, and whether its process has ended.
+    pub(super) fn ids(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.init_container_statuses
+            .iter()
+            .chain(&self.container_statuses)
+            .chain(&self.ephemeral_container_statuses)
+            .filter_map(|status| {
+                let id = status.container_id.as_deref().filter(|id| !id.is_empty())?;
+                Some((id, status.name.as_str(), status.state.terminated.is_some()))
+            })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+}

@@ -1,0 +1,99 @@
+//! What is kept of a pod as the API server sends it.
+
+use serde_json::json;
+
+use super::*;
+
+fn view(pod: &serde_json::Value) -> Option<Pod> {
+    let part = |name: &str| pod.get(name).cloned().unwrap_or_else(|| json!({}));
+    Pod::of(
+        &serde_json::from_value(part("metadata")).unwrap(),
+        &serde_json::from_value(part("spec")).unwrap(),
+        &serde_json::from_value(part("status")).unwrap(),
+    )
+}
+
+#[test]
+fn everything_that_matters_is_read() {
+    let id = "a".repeat(64);
+    let pod = view(&json!({
+        "metadata": {
+            "name": "spinner", "namespace": "lab", "uid": "0f1e-2d",
+            "annotations": {"realtime": "true", "rt_runtime_us": "25000", "another": "word"},
+            "deletionTimestamp": "2026-11-21T10:00:00Z"
+        },
+        "spec": {
+            "nodeName": "machine-7",
+            "initContainers": [
+                {"name": "prepare"},
+                {"name": "beside", "restartPolicy": "Always"}
+            ],
+            "containers": [{
+                "name": "main", "image": "x",
+                "resources": {"limits": {"cpu": "1", RUNTIME: "25000"}},
+                "livenessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 5}
+            }],
+            "ephemeralContainers": [{"name": "debug"}]
+        },
+        "status": {
+            "phase": "Running",
+            "initContainerStatuses": [{"name": "prepare", "containerID": format!("cri-o://{id}"),
+                "state": {"terminated": {"exitCode": 0}}}],
+            "containerStatuses": [{"name": "main", "containerID": format!("cri-o://b{}", &id[1..]),
+                "state": {"running": {}}}, {"name": "other", "containerID": ""}]
+        }
+    }))
+    .unwrap();
+    assert_eq!(
+        (pod.name.as_str(), pod.namespace.as_str()),
+        ("spinner", "lab")
+    );
+    assert_eq!(pod.contract.annotations.len(), 2);
+    let kinds: Vec<_> = pod.contract.containers.iter().map(|one| one.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            ContainerKind::Init,
+            ContainerKind::Sidecar,
+            ContainerKind::Regular,
+            ContainerKind::Ephemeral
+        ]
+    );
+    assert_eq!(
+        pod.container("main").unwrap().resource.as_deref(),
+        Some("25000")
+    );
+    assert_eq!(pod.ids.len(), 2);
+    assert!(pod.has_ended("prepare") && !pod.has_ended("main") && !pod.has_ended("beside"));
+    assert_eq!(pod.exec_probes, ["main"]);
+    assert!(pod.leaving && !pod.over);
+    assert_eq!(pod.directory.unwrap().as_str(), "0f1e-2d");
+}
+
+const RUNTIME: &str = crate::names::RESOURCE_RUNTIME_US;
+
+#[test]
+fn a_pod_that_asks_for_nothing_is_not_kept() {
+    let pod = |annotations: serde_json::Value, resources: serde_json::Value| {
+        view(&json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": "u", "annotations": annotations},
+            "spec": {"containers": [{"name": "main", "resources": resources}]}
+        }))
+    };
+    let none = json!({});
+    let resource = json!({"requests": {RUNTIME: "1"}});
+    assert_eq!(pod(none.clone(), none.clone()), None);
+    assert_eq!(pod(json!({"realtime": "false"}), resource.clone()), None);
+    assert!(pod(none.clone(), resource).is_some());
+    assert!(pod(json!({"realtime.openshift.io/scheduler": "fifo:1"}), none).is_some());
+}
+
+#[test]
+fn a_static_pod_runs_under_another_uid() {
+    let pod = view(&json!({"metadata": {"name": "p", "namespace": "n", "uid": "api", "annotations": {
+        "realtime": "true", "kubernetes.io/config.hash": "0123abcd", "kubernetes.io/config.mirror": "0123abcd"
+    }}}))
+    .unwrap();
+    assert_eq!(pod.directory.unwrap().as_str(), "0123abcd");
+    assert_eq!(pod.uid, "api");
+}
