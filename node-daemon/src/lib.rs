@@ -14,6 +14,7 @@ pub mod observe;
 pub mod plain_rpm;
 pub mod report;
 pub mod rpm_ostree;
+pub mod sched;
 pub mod sources;
 pub mod standalone;
 pub mod system;
