@@ -1,0 +1,183 @@
+//! Threads as the kernel tells them, and samples that are over a budget or not.
+
+use super::*;
+use crate::rt::micros::RuntimeMicros;
+use proptest::prelude::*;
+
+/// A FIFO thread of priority 50, as Linux 6.18 printed it, under a name that looks like more fields.
+const STAT: &str = "4711 (a) R 1 (b) S 1 4711 4700 0 -1 1077936192 90 0 0 0 7 5 0 0 -51 0 1 0 123456 2523136 \
+    128 18446744073709551615 1 1 0 0 0 0 0 4096 0 0 0 0 -1 3 50 1 0 0 0 0 0 0 0 0 0 0 0\n";
+
+fn asked(text: &str) -> Scheduling {
+    let policy = match text {
+        "other" => Policy::Other,
+        _ => Policy::Fifo(50),
+    };
+    Scheduling {
+        policy,
+        reset_on_fork: text.contains("reset"),
+        rttime_us: text.contains("rttime").then_some(200_000),
+    }
+}
+
+#[test]
+fn a_thread_is_read_behind_its_name() {
+    let found = Found::parse(STAT).unwrap();
+    let expected = Found {
+        start: 123_456,
+        policy: SCHED_FIFO,
+        priority: 50,
+        cpu: 3,
+        ticks: 12,
+    };
+    assert_eq!(found, expected);
+    assert!(found.is_realtime());
+    assert_eq!(schedstat("91234567 1200 17\n"), Some(91_234_567));
+    assert_eq!(schedstat("0 0 0\n"), None);
+    assert_eq!(schedstat(""), None);
+}
+
+#[test]
+fn other_takes_real_time_away_and_nothing_else() {
+    let of = |policy| Found {
+        policy,
+        ..Found::default()
+    };
+    let other = asked("other");
+    for (policy, expected) in [(0, None), (3, None), (5, None)] {
+        assert_eq!(target(&other, &of(policy)), expected);
+    }
+    for policy in [SCHED_FIFO, SCHED_RR, SCHED_DEADLINE] {
+        assert_eq!(target(&other, &of(policy)), Some(Policy::Other));
+    }
+    assert_eq!(target(&asked("fifo"), &of(3)), Some(Policy::Fifo(50)));
+    assert_eq!(limits(&other).rtprio, None);
+}
+
+#[test]
+fn limits_stay_below_a_hard_one_that_is_there() {
+    let time = limits(&asked("fifo,rttime")).rttime.unwrap();
+    assert_eq!((time.soft_us, time.hard_us), (200_000, 1_200_000));
+    assert_eq!(time.within(None), time);
+    let within = |hard| {
+        let time = time.within(Some(hard));
+        (time.soft_us, time.hard_us)
+    };
+    assert_eq!(within(500_000), (200_000, 500_000));
+    assert_eq!(within(100_000), (100_000, 100_000));
+    assert_eq!(limits(&asked("fifo")).rttime, None);
+}
+
+#[test]
+fn each_thread_is_new_once() {
+    let mut memory = Memory::default();
+    memory.begin(&asked("fifo"));
+    assert_eq!(memory.unknown(&[1, 2, 3]).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(memory.thread(1, 10) && memory.thread(2, 20));
+    assert!(memory.has_thread(1, 10) && !memory.has_thread(1, 11));
+    assert_eq!(memory.unknown(&[1, 2, 3]).collect::<Vec<_>>(), [3]);
+    memory.keep_threads(&[2, 3]);
+    assert_eq!(memory.len(), 1);
+    // The same request changes nothing, another one everything.
+    memory.begin(&asked("fifo"));
+    assert_eq!(memory.len(), 1);
+    memory.begin(&asked("other"));
+    assert!(memory.is_empty());
+}
+
+#[test]
+fn with_reset_on_fork_later_threads_are_left_alone() {
+    for (text, expected) in [("fifo", false), ("fifo,reset", true)] {
+        let mut memory = Memory::default();
+        memory.begin(&asked(text));
+        assert!(!memory.leaves_new_ones());
+        memory.settle();
+        assert_eq!(memory.leaves_new_ones(), expected, "{text}");
+    }
+}
+
+/// Threads as (tid, start, cpu, milliseconds).
+fn usage(at_ms: u64, threads: &[(u32, u64, u32, u64)]) -> RtUsage {
+    RtUsage {
+        at_ns: at_ms * 1_000_000,
+        threads: threads
+            .iter()
+            .map(|&(tid, start, cpu, ms)| {
+                let nanoseconds = ms * 1_000_000;
+                let thread = ThreadUse {
+                    start,
+                    cpu,
+                    nanoseconds,
+                };
+                (tid, thread)
+            })
+            .collect(),
+        more: false,
+    }
+}
+
+#[test]
+fn the_busiest_cpu_counts_and_threads_of_a_cpu_together() {
+    let before = usage(
+        100_000,
+        &[(1, 1, 0, 1_000), (2, 1, 1, 0), (3, 1, 1, 0), (4, 7, 1, 0)],
+    );
+    let after = usage(
+        110_000,
+        // 4 is another thread, made before the first sample; 5 is new.
+        &[
+            (1, 1, 0, 2_500),
+            (2, 1, 1, 1_000),
+            (3, 1, 1, 1_000),
+            (4, 8, 1, 9_000),
+            (5, 10_500, 1, 300),
+        ],
+    );
+    let busiest = used(&before, &after).unwrap();
+    assert_eq!((busiest.cpu, busiest.used_ns), (1, 2_300_000_000));
+    let over = |micros| overrun(&before, &after, RuntimeMicros::new(micros).unwrap());
+    // 11 periods at most.
+    assert_eq!(over(200_000).unwrap().allowed_ns, 2_200_000_000);
+    assert_eq!(over(210_000), None);
+    assert_eq!(used(&after, &before), None);
+    assert_eq!(used(&before, &before), None);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_thread_or_none(text in ".{0,300}", tail in "[ 0-9a-z-]{0,300}") {
+        let _ = Found::parse(&text);
+        let _ = Found::parse(&format!("1 (x) {tail}"));
+        let _ = schedstat(&text);
+    }
+
+    #[test]
+    fn a_name_changes_nothing(name in "[^\u{0}]{0,15}") {
+        let stat = STAT.replace("a) R 1 (b", &name);
+        prop_assert_eq!(Found::parse(&stat), Found::parse(STAT));
+    }
+
+    /// What an enforced budget can let through is never called an overrun: in each period at most the budget.
+    #[test]
+    fn a_program_within_its_budget_never_overruns(
+        budget in 1_u64..=1_000_000,
+        from_us in 0_u64..3_000_000,
+        elapsed_us in 1_u64..20_000_000,
+    ) {
+        let micros = RuntimeMicros::new(budget).unwrap();
+        // The worst case: it runs as soon as it may, wherever that is in the period.
+        let to_us = from_us + elapsed_us;
+        let mut ran = 0;
+        for period in 0..=to_us / 1_000_000 {
+            let (begin, end) = (period * 1_000_000, (period + 1) * 1_000_000);
+            let inside = to_us.min(end).saturating_sub(from_us.max(begin));
+            ran += inside.min(budget);
+        }
+        let at = |us: u64, ran: u64| RtUsage {
+            at_ns: us * 1_000,
+            threads: [(1, ThreadUse { start: 0, cpu: 0, nanoseconds: ran * 1_000 })].into(),
+            more: false,
+        };
+        prop_assert_eq!(overrun(&at(from_us, 0), &at(to_us, ran), micros), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! A thread by `/proc/<tid>/stat` and `/proc/<tid>/schedstat`. Whatever the text, it gives an answer or none.
+
+use super::{SCHED_FIFO, SCHED_RR};
+
+/// What is read of a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// When it was made, in hundredths of a second since the machine's start: with its id, it is this thread and no later
+    /// one with the same id.
+    pub start: u64,
+    /// The kernel's number of its policy.
+    pub policy: u32,
+    /// Its real-time priority: 1 to 99, 0 without one.
+    pub priority: u32,
+    /// The CPU on which it ran last.
+    pub cpu: u32,
+    /// CPU time, user and system, in hundredths of a second.
+    pub ticks: u64,
+}
+
+impl Found {
+    /// From `stat`. The name in it may have any characters, so what counts is behind the last parenthesis.
+    pub fn parse(stat: &str) -> Option<Self> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_ascii_whitespace();
+        // proc_pid_stat(5) counts from 1; the first one here is its third. Each `nth` goes on behind the one before.
+        let mut next = |skipped: usize| fields.nth(skipped);
+        let user: u64 = next(11)?.parse().ok()?; // 14
+        let system: u64 = next(0)?.parse().ok()?; // 15
+        let start = next(6)?.parse().ok()?; // 22
+        let cpu = next(16)?.parse().ok()?; // 39
+        let priority = next(0)?.parse().ok()?; // 40
+        let policy = next(0)?.parse().ok()?; // 41
+        Some(Self {
+            start,
+            policy,
+            priority,
+            cpu,
+            ticks: user.saturating_add(system),
+        })
+    }
+
+    /// SCHED_FIFO or SCHED_RR.
+    pub fn is_realtime(&self) -> bool {
+        matches!(self.policy, SCHED_FIFO | SCHED_RR)
+    }
+}
+
+/// CPU time in nanoseconds, from `schedstat`. `None` also where the kernel doesn't count it (three zeros).
+pub fn schedstat(text: &str) -> Option<u64> {
+    let mut fields = text.split_ascii_whitespace();
+    let nanoseconds = fields.next()?.parse().ok()?;
+    // Without CONFIG_SCHED_INFO all three are 0; a thread that has run has at least one time slice.
+    let slices: u64 = fields.nth(1)?.parse().ok()?;
+    (slices > 0).then_some(nanoseconds)
+}
