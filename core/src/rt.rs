@@ -1,10 +1,18 @@
 //! Real-time scheduling of pods: what a pod asks for, where its groups are, what the kernel allows, and which writes
 //! bring it there. Decides only: the daemon reads the tree and writes to it.
 
+pub mod capacity;
 pub mod group;
+pub mod hook;
 pub mod identity;
 pub mod micros;
 pub mod modes;
+pub mod mounts;
+pub mod outcome;
 pub mod plan;
 pub mod pod;
+pub mod policy;
 pub mod request;
+pub mod selectors;
+pub mod settle;
+pub mod why;

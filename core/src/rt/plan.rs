@@ -180,3 +180,29 @@ fn stuck<'a>(wanted: &'a Wanted, nodes: &'a [Node<'_>]) -> impl Iterator<Item = 
 fn i64_of(micros: u64) -> i64 {
     i64::try_from(micros).unwrap_or(i64::MAX)
 }
+
+/// Where the kernel keeps no budgets they are counted all the same, so that a node is not promised twice: grants and
+/// refusals by group, in the order of the groups' names, and nothing to write.
+pub fn account(wanted: &Wanted, capacity_us: u64) -> Plan {
+    let mut plan = Plan::default();
+    let mut left = capacity_us;
+    for (group, budget) in &wanted.budgets {
+        let micros = u64::from(budget.get());
+        if micros <= left {
+            left -= micros;
+            plan.granted.insert(group.clone(), i64::from(budget.get()));
+        } else {
+            plan.refused.insert(
+                group.clone(),
+                Refusal::NoRoom {
+                    wanted_us: i64::from(budget.get()),
+                    free_us: left,
+                    has_us: 0,
+                },
+            );
+        }
+    }
+    plan.allocated_us = i64_of(capacity_us - left);
+    plan.free_us = left;
+    plan
+}

@@ -78,6 +78,9 @@ pub struct Rules {
     pub isolated_domains: bool,
 }
 
+/// What a problem says when the pod's namespace is the problem.
+pub const NAMESPACE_REFUSED: &str = "the pod's namespace may not ask for real-time scheduling";
+
 /// SCHED_FIFO and its kin, priorities 1 to 99.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {

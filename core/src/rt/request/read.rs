@@ -2,8 +2,8 @@
 
 use super::super::micros::{PERIOD_US, RuntimeMicros, strict_decimal};
 use super::{
-    Container, ContainerKind, Pod, Policy, REALTIME, REQUIRED, RESET_ON_FORK, RT_RUNTIME_US,
-    RTTIME, RUNTIME_US, Refused, Request, Rules, SCHEDULER, Scheduling,
+    Container, ContainerKind, NAMESPACE_REFUSED, Pod, Policy, REALTIME, REQUIRED, RESET_ON_FORK,
+    RT_RUNTIME_US, RTTIME, RUNTIME_US, Refused, Request, Rules, SCHEDULER, Scheduling,
 };
 use crate::problem::Problem;
 use crate::quantity::Quantity;
@@ -39,7 +39,7 @@ pub fn read(pod: &Pod, rules: &Rules) -> Result<Vec<Request>, Refused> {
         problems.push(wrong(
             REALTIME,
             "",
-            "the pod's namespace may not ask for real-time scheduling",
+            NAMESPACE_REFUSED,
             "label the namespace as the RealtimeProfile's podBudget.namespaceSelector says",
         ));
     }

@@ -1,0 +1,390 @@
+//! What is told of pods' real-time scheduling: an entry for each container that asks, the node's condition, and what is
+//! news for a pod. Turns values into values; every sentence names what helps.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::group::ContainerId;
+use super::modes::Mode;
+use super::plan::{Finding, Plan, Refusal};
+use super::pod::Pod;
+use super::request::{ContainerKind, NAMESPACE_REFUSED, Policy};
+use super::settle::{Assignment, PodKey, Settled};
+use crate::api::realtime_node::{BudgetMode, ContainerBudget, ContainerBudgetState};
+use crate::conditions::{self, Decided, reason};
+
+/// As many containers are listed: more would make the object too large for the API server (1.5 MB).
+pub const MAX_ENTRIES: usize = 1000;
+
+/// Everything that came of one round.
+#[derive(Clone, Copy, Debug)]
+pub struct Done<'a> {
+    /// The node's mode.
+    pub mode: &'a Mode,
+    /// Pods that ask.
+    pub pods: &'a BTreeMap<PodKey, Pod>,
+    /// Who gets what where.
+    pub settled: &'a Settled,
+    /// Grants and refusals, by group.
+    pub plan: &'a Plan,
+    /// What the kernel said to a write, by group.
+    pub kernel: &'a BTreeMap<String, String>,
+    /// What is known of containers besides.
+    pub containers: &'a BTreeMap<ContainerId, Besides>,
+}
+
+/// What is known of a container besides its budget.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Besides {
+    /// All was in place before its first instruction. `None`: not known, as after a restart of the daemon.
+    pub before_start: Option<bool>,
+    /// Why policy and priority could not be set; `None`: they were, or none was asked for.
+    pub policy_failed: Option<String>,
+    /// Policy and priority were looked at, and its threads have them.
+    pub policy_set: bool,
+    /// What its real-time threads used of the last period beyond its budget, in words.
+    pub overrun: Option<String>,
+}
+
+/// News for a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodNews {
+    /// Which.
+    pub pod: PodKey,
+    /// The API's uid.
+    pub uid: String,
+    /// Something is wrong.
+    pub warning: bool,
+    /// `RealtimeApplied`, `RealtimeRefused`, or what is wrong although it was applied.
+    pub reason: &'static str,
+    /// In words.
+    pub note: String,
+}
+
+/// The entries, in the order of pods and their containers, at most [`MAX_ENTRIES`].
+pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
+    let refused = done.settled.refused.iter().flat_map(|(pod, refused)| {
+        let names = done.pods.get(pod).map(named).unwrap_or_default();
+        names.into_iter().map(move |container| {
+            let namespace =
+                |problem: &crate::problem::Problem| problem.message == NAMESPACE_REFUSED;
+            let reason = if refused.problems.iter().any(namespace) {
+                reason::NAMESPACE_NOT_ALLOWED
+            } else {
+                reason::INVALID_REQUEST
+            };
+            ContainerBudget {
+                state: ContainerBudgetState::Refused,
+                reason: Some(reason.to_owned()),
+                message: Some(shortened(&refused.to_string())),
+                ..empty(pod, &container)
+            }
+        })
+    });
+    let asked = done
+        .settled
+        .assignments
+        .iter()
+        .map(|assignment| entry(done, assignment));
+    let mut all: Vec<ContainerBudget> = refused.chain(asked).take(MAX_ENTRIES).collect();
+    all.sort_by(|left, right| {
+        let key = |entry: &ContainerBudget| (entry.namespace.clone(), entry.pod.clone());
+        key(left).cmp(&key(right))
+    });
+    all
+}
+
+/// The containers that a refused pod's entries name: those with a word of their own, else the first.
+fn named(pod: &Pod) -> Vec<String> {
+    let own: Vec<String> = pod
+        .contract
+        .containers
+        .iter()
+        .filter(|container| {
+            let suffix = format!(".{}", container.name);
+            container.resource.is_some()
+                || pod
+                    .contract
+                    .annotations
+                    .keys()
+                    .any(|key| key.ends_with(&suffix))
+        })
+        .map(|container| container.name.clone())
+        .collect();
+    if !own.is_empty() {
+        return own;
+    }
+    let first = pod
+        .contract
+        .containers
+        .iter()
+        .find(|container| container.kind == ContainerKind::Regular);
+    first
+        .map(|container| vec![container.name.clone()])
+        .unwrap_or_default()
+}
+
+fn empty(pod: &PodKey, container: &str) -> ContainerBudget {
+    ContainerBudget {
+        namespace: pod.0.clone(),
+        pod: pod.1.clone(),
+        container: container.to_owned(),
+        requested_microseconds: None,
+        applied_microseconds: None,
+        policy: None,
+        priority: None,
+        state: ContainerBudgetState::Pending,
+        reason: None,
+        message: None,
+        assigned_before_start: None,
+    }
+}
+
+fn entry(done: &Done<'_>, assignment: &Assignment) -> ContainerBudget {
+    let request = &assignment.request;
+    let (policy, priority) = match request.scheduling.map(|scheduling| scheduling.policy) {
+        None => (None, None),
+        Some(Policy::Fifo(priority)) => (Some("fifo"), Some(i64::from(priority))),
+        Some(Policy::RoundRobin(priority)) => (Some("rr"), Some(i64::from(priority))),
+        Some(Policy::Other) => (Some("other"), None),
+    };
+    let entry = ContainerBudget {
+        requested_microseconds: request.runtime.map(|runtime| i64::from(runtime.get())),
+        policy: policy.map(str::to_owned),
+        priority,
+        ..empty(&assignment.pod, &request.container)
+    };
+    let said = |state, reason: &str, message: String| ContainerBudget {
+        state,
+        reason: Some(reason.to_owned()),
+        message: Some(shortened(&message)),
+        ..entry.clone()
+    };
+    // 1. What holds for the node.
+    if let Some(reason) = match done.mode.mode {
+        BudgetMode::Blocked => Some(reason::KERNEL_BLOCKS),
+        BudgetMode::Off => Some(reason::SWITCHED_OFF),
+        BudgetMode::V1Budget | BudgetMode::V2Policy => None,
+    } {
+        let remedy = done.mode.remedy.as_deref().unwrap_or("use another node");
+        let message = format!("{}; {remedy}", done.mode.evidence);
+        return said(ContainerBudgetState::Refused, reason, message);
+    }
+    // 2. What isn't there yet.
+    let Some((id, group)) = &assignment.at else {
+        return said(
+            ContainerBudgetState::Pending,
+            reason::WAITING_FOR_CONTAINER,
+            "its process has not begun".to_owned(),
+        );
+    };
+    // 3. What the plan or the kernel refused.
+    if let Some(refusal) = done.plan.refused.get(group) {
+        let applied = match refusal {
+            Refusal::NoRoom { has_us, .. } if *has_us > 0 => Some(*has_us),
+            _ => None,
+        };
+        return ContainerBudget {
+            applied_microseconds: applied,
+            ..said(
+                ContainerBudgetState::Refused,
+                reason_of(refusal),
+                refusal.to_string(),
+            )
+        };
+    }
+    if let Some(words) = done.kernel.get(group) {
+        return said(
+            ContainerBudgetState::Refused,
+            reason::BUDGET_REFUSED,
+            format!("{words}; it is tried again when a container of this node ends or begins"),
+        );
+    }
+    applied(done, assignment, entry, id, group)
+}
+
+/// It has what it asks for; what is wrong all the same is told.
+fn applied(
+    done: &Done<'_>,
+    assignment: &Assignment,
+    entry: ContainerBudget,
+    id: &ContainerId,
+    group: &str,
+) -> ContainerBudget {
+    let besides = done.containers.get(id).cloned().unwrap_or_default();
+    let has = done.plan.granted.get(group).copied();
+    let wanted = entry.requested_microseconds;
+    let entry = ContainerBudget {
+        applied_microseconds: wanted.and(has),
+        assigned_before_start: besides.before_start,
+        state: ContainerBudgetState::Applied,
+        ..entry
+    };
+    let with = |entry: ContainerBudget, reason: &str, message: String| ContainerBudget {
+        reason: Some(reason.to_owned()),
+        message: Some(shortened(&message)),
+        ..entry
+    };
+    if let Some(words) = besides.policy_failed {
+        let refused = ContainerBudget {
+            state: ContainerBudgetState::Refused,
+            ..entry
+        };
+        return with(refused, reason::POLICY_REFUSED, words);
+    }
+    if let Some(words) = besides.overrun {
+        return with(entry, reason::OVERRUN, words);
+    }
+    if let (Some(wanted), Some(has)) = (wanted, has)
+        && has > wanted
+    {
+        let message = format!(
+            "{has} µs are kept while real-time threads run in it; restart the container to bring it to {wanted}"
+        );
+        return with(entry, reason::BUDGET_KEPT, message);
+    }
+    let realtime = assignment.request.runtime.is_some() || assignment.request.scheduling.is_some();
+    let pod = done.pods.get(&assignment.pod);
+    if realtime && pod.is_some_and(|pod| pod.exec_probes.contains(&entry.container)) {
+        let message = "its exec probe (or lifecycle command) runs as SCHED_OTHER beside real-time threads, and may not get the \
+             CPU while they run; use an httpGet, tcpSocket or grpc probe";
+        return with(entry, reason::EXEC_PROBE, message.to_owned());
+    }
+    entry
+}
+
+fn reason_of(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NoRoom { .. } => reason::NO_ROOM,
+        Refusal::NoGroup => reason::WAITING_FOR_CONTAINER,
+        Refusal::NotAPods | Refusal::ForeignPeriod { .. } | Refusal::InsideAnother => {
+            reason::GROUP_UNSUITABLE
+        }
+    }
+}
+
+/// `BudgetReady` of the node.
+pub fn condition(mode: &Mode, entries: &[ContainerBudget], findings: &[Finding]) -> Decided {
+    let remedy = mode.remedy.as_deref().map(|remedy| format!("; {remedy}"));
+    let evidence = format!("{}{}", mode.evidence, remedy.unwrap_or_default());
+    let (status, reason) = match mode.mode {
+        BudgetMode::Off => (false, reason::SWITCHED_OFF),
+        BudgetMode::Blocked => (false, reason::KERNEL_BLOCKS),
+        BudgetMode::V1Budget => (true, reason::BUDGETS_ENFORCED),
+        BudgetMode::V2Policy => (true, reason::POLICY_ONLY),
+    };
+    if !status {
+        return Decided::new(conditions::BUDGET_READY, Some(false), reason, evidence);
+    }
+    let refused = entries
+        .iter()
+        .filter(|entry| entry.state == ContainerBudgetState::Refused)
+        .count();
+    let mut message = match refused {
+        0 => evidence,
+        1 => format!("{evidence}; 1 container is refused: status.podBudget.containers"),
+        more => format!("{evidence}; {more} containers are refused: status.podBudget.containers"),
+    };
+    for finding in findings
+        .iter()
+        .filter(|finding| is_lasting(finding))
+        .take(8)
+    {
+        message.push_str("; ");
+        message.push_str(&finding.to_string());
+    }
+    Decided::new(conditions::BUDGET_READY, Some(true), reason, message)
+}
+
+/// Drift is put right in the same round, and kept budgets are their container's matter.
+fn is_lasting(finding: &Finding) -> bool {
+    match finding {
+        Finding::Unbudgeted { .. }
+        | Finding::NoRoomToDie { .. }
+        | Finding::ForeignPeriod { .. } => true,
+        Finding::Drift { .. } | Finding::Kept { .. } => false,
+    }
+}
+
+/// What changed for pods from one list of entries to the next: one word a pod and reason.
+pub fn news(
+    before: &[ContainerBudget],
+    after: &[ContainerBudget],
+    pods: &BTreeMap<PodKey, Pod>,
+) -> Vec<PodNews> {
+    let old: BTreeMap<_, _> = before
+        .iter()
+        .map(|entry| (key(entry), (entry.state, entry.reason.as_deref())))
+        .collect();
+    let mut told: BTreeMap<(PodKey, &'static str), (Vec<String>, bool)> = BTreeMap::new();
+    for entry in after {
+        let now = (entry.state, entry.reason.as_deref());
+        if entry.state == ContainerBudgetState::Pending || old.get(&key(entry)) == Some(&now) {
+            continue;
+        }
+        let pod = (entry.namespace.clone(), entry.pod.clone());
+        let warning = entry.reason.is_some();
+        let reason = match (entry.state, entry.reason.as_deref()) {
+            (ContainerBudgetState::Refused, _) => reason::REALTIME_REFUSED,
+            (_, Some(reason::OVERRUN)) => reason::OVERRUN,
+            (_, Some(reason::EXEC_PROBE)) => reason::EXEC_PROBE,
+            (_, Some(reason::BUDGET_KEPT)) => reason::BUDGET_KEPT,
+            _ => reason::REALTIME_APPLIED,
+        };
+        let (words, wrong) = told.entry((pod, reason)).or_default();
+        words.push(words_of(entry));
+        *wrong |= warning;
+    }
+    told.into_iter()
+        .filter_map(|((pod, reason), (words, warning))| {
+            let uid = pods.get(&pod)?.uid.clone();
+            // The same sentence for several containers is one.
+            let words: BTreeSet<String> = words.into_iter().collect();
+            let note = words.into_iter().collect::<Vec<_>>().join("; ");
+            Some(PodNews {
+                pod,
+                uid,
+                warning,
+                reason,
+                note,
+            })
+        })
+        .collect()
+}
+
+fn key(entry: &ContainerBudget) -> (&str, &str, &str) {
+    (&entry.namespace, &entry.pod, &entry.container)
+}
+
+fn words_of(entry: &ContainerBudget) -> String {
+    let container = &entry.container;
+    if let Some(message) = &entry.message {
+        let reason = entry.reason.as_deref().unwrap_or_default();
+        return format!("container {container}: {reason}: {message}");
+    }
+    let budget = entry
+        .applied_microseconds
+        .map(|micros| format!("{micros} µs of each second on each CPU"));
+    let policy = entry.policy.as_ref().map(|policy| match entry.priority {
+        Some(priority) => format!("{policy}:{priority}"),
+        None => policy.clone(),
+    });
+    let what: Vec<String> = budget.into_iter().chain(policy).collect();
+    let when = match entry.assigned_before_start {
+        Some(true) => ", before its process started",
+        Some(false) => ", after its process had started",
+        None => "",
+    };
+    format!("container {container} has {}{when}", what.join(" and "))
+}
+
+/// Words of a status entry: a pod may bear pages of wrong annotations.
+fn shortened(words: &str) -> String {
+    const LIMIT: usize = 700;
+    match words.char_indices().nth(LIMIT) {
+        None => words.to_owned(),
+        Some((end, _)) => format!("{}…", words.get(..end).unwrap_or_default()),
+    }
+}

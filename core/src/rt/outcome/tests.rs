@@ -1,0 +1,212 @@
+//! What is told in each case, and that nothing is told twice.
+
+use super::super::micros::RuntimeMicros;
+use super::super::pod::{PodSpec, PodStatus};
+use super::super::request::{Refused, Request, Scheduling};
+use super::*;
+use crate::problem::Problem;
+use serde_json::json;
+
+fn mode(mode: BudgetMode) -> Mode {
+    Mode {
+        mode,
+        evidence: "seen".to_owned(),
+        remedy: Some("do this".to_owned()),
+        hcbs: false,
+    }
+}
+
+fn pods(spec: serde_json::Value) -> BTreeMap<PodKey, Pod> {
+    let metadata = serde_json::from_value(
+        json!({"name": "spinner", "namespace": "lab", "uid": "u", "annotations": {"realtime": "true"}}),
+    )
+    .unwrap();
+    let spec: PodSpec = serde_json::from_value(spec).unwrap();
+    let pod = Pod::of(&metadata, &spec, &PodStatus::default()).unwrap();
+    BTreeMap::from([(("lab".to_owned(), "spinner".to_owned()), pod)])
+}
+
+fn id() -> ContainerId {
+    ContainerId::new(&"a".repeat(64)).unwrap()
+}
+
+fn assignment(at: bool) -> Assignment {
+    Assignment {
+        pod: ("lab".to_owned(), "spinner".to_owned()),
+        request: Request {
+            container: "main".to_owned(),
+            kind: ContainerKind::Regular,
+            runtime: Some(RuntimeMicros::new(25_000).unwrap()),
+            scheduling: Some(Scheduling {
+                policy: Policy::Fifo(50),
+                reset_on_fork: false,
+                rttime_us: None,
+            }),
+        },
+        at: at.then(|| (id(), "/g".to_owned())),
+        leaving: false,
+    }
+}
+
+struct Case {
+    mode: Mode,
+    settled: Settled,
+    plan: Plan,
+    kernel: BTreeMap<String, String>,
+    besides: Besides,
+    spec: serde_json::Value,
+}
+
+impl Case {
+    fn granted(has: i64) -> Self {
+        Self {
+            mode: mode(BudgetMode::V1Budget),
+            settled: Settled {
+                assignments: vec![assignment(true)],
+                ..Settled::default()
+            },
+            plan: Plan {
+                granted: BTreeMap::from([("/g".to_owned(), has)]),
+                ..Plan::default()
+            },
+            kernel: BTreeMap::new(),
+            besides: Besides {
+                before_start: Some(true),
+                ..Besides::default()
+            },
+            spec: json!({"containers": [{"name": "main"}]}),
+        }
+    }
+
+    fn told(&self) -> Vec<ContainerBudget> {
+        entries(&Done {
+            mode: &self.mode,
+            pods: &pods(self.spec.clone()),
+            settled: &self.settled,
+            plan: &self.plan,
+            kernel: &self.kernel,
+            containers: &BTreeMap::from([(id(), self.besides.clone())]),
+        })
+    }
+
+    fn reason(&self) -> (ContainerBudgetState, Option<String>) {
+        let told = self.told();
+        (told[0].state, told[0].reason.clone())
+    }
+}
+
+fn refused(word: &str) -> (ContainerBudgetState, Option<String>) {
+    (ContainerBudgetState::Refused, Some(word.to_owned()))
+}
+
+fn but(word: &str) -> (ContainerBudgetState, Option<String>) {
+    (ContainerBudgetState::Applied, Some(word.to_owned()))
+}
+
+#[test]
+fn each_case_has_its_reason() {
+    let fine = Case::granted(25_000);
+    let entry = &fine.told()[0];
+    assert_eq!(
+        (
+            entry.applied_microseconds,
+            entry.policy.as_deref(),
+            entry.priority
+        ),
+        (Some(25_000), Some("fifo"), Some(50))
+    );
+    assert_eq!(fine.reason(), (ContainerBudgetState::Applied, None));
+    assert_eq!(Case::granted(30_000).reason(), but("BudgetKept"));
+
+    let mut case = Case::granted(25_000);
+    case.mode = mode(BudgetMode::Blocked);
+    assert_eq!(case.reason(), refused("KernelBlocks"));
+    case.mode = mode(BudgetMode::Off);
+    assert_eq!(case.reason(), refused("SwitchedOff"));
+
+    let mut case = Case::granted(25_000);
+    case.settled.assignments = vec![assignment(false)];
+    assert_eq!(
+        case.reason(),
+        (
+            ContainerBudgetState::Pending,
+            Some("WaitingForContainer".to_owned())
+        )
+    );
+
+    let mut case = Case::granted(25_000);
+    case.kernel = BTreeMap::from([("/g".to_owned(), "EINVAL".to_owned())]);
+    assert_eq!(case.reason(), refused("BudgetRefused"));
+
+    let mut case = Case::granted(25_000);
+    case.plan.refused.insert(
+        "/g".to_owned(),
+        Refusal::NoRoom {
+            wanted_us: 25_000,
+            free_us: 10,
+            has_us: 7,
+        },
+    );
+    assert_eq!(case.reason(), refused("NoRoom"));
+    assert_eq!(case.told()[0].applied_microseconds, Some(7));
+
+    let mut case = Case::granted(25_000);
+    case.besides.overrun = Some("too much".to_owned());
+    assert_eq!(case.reason(), but("Overrun"));
+    case.besides.policy_failed = Some("EPERM".to_owned());
+    assert_eq!(case.reason(), refused("PolicyRefused"));
+
+    let mut case = Case::granted(25_000);
+    case.spec =
+        json!({"containers": [{"name": "main", "livenessProbe": {"exec": {"command": ["x"]}}}]});
+    assert_eq!(case.reason(), but("ExecProbe"));
+}
+
+#[test]
+fn a_refused_pod_has_an_entry_too() {
+    let mut case = Case::granted(1);
+    case.settled.assignments.clear();
+    let wrong = |message: &str| Refused {
+        problems: vec![Problem::error("realtime", "x", message, "do that")],
+        more: 0,
+    };
+    let key = ("lab".to_owned(), "spinner".to_owned());
+    case.settled.refused.insert(key.clone(), wrong("is wrong"));
+    assert_eq!(case.reason(), refused("InvalidRequest"));
+    case.settled.refused.insert(key, wrong(NAMESPACE_REFUSED));
+    assert_eq!(case.reason(), refused("NamespaceNotAllowed"));
+    assert!(case.told()[0].message.as_ref().unwrap().contains("do that"));
+}
+
+#[test]
+fn news_is_told_once() {
+    let spec = json!({"containers": [{"name": "main"}]});
+    let fine = Case::granted(25_000).told();
+    let first = news(&[], &fine, &pods(spec.clone()));
+    assert_eq!(first.len(), 1);
+    assert_eq!(
+        (first[0].reason, first[0].warning),
+        ("RealtimeApplied", false)
+    );
+    assert!(first[0].note.contains("25000") && first[0].note.contains("before its process"));
+    assert_eq!(news(&fine, &fine, &pods(spec.clone())), []);
+    let mut case = Case::granted(25_000);
+    case.kernel = BTreeMap::from([("/g".to_owned(), "EINVAL".to_owned())]);
+    let bad = case.told();
+    let second = news(&fine, &bad, &pods(spec));
+    assert_eq!(
+        (second[0].reason, second[0].warning),
+        ("RealtimeRefused", true)
+    );
+    let words = condition(&mode(BudgetMode::V1Budget), &bad, &[]);
+    assert!(
+        words.message.contains("1 container is refused"),
+        "{}",
+        words.message
+    );
+    assert_eq!(words.status, Some(true));
+    assert_eq!(
+        condition(&mode(BudgetMode::Off), &[], &[]).status,
+        Some(false)
+    );
+}
