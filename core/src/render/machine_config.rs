@@ -3,6 +3,7 @@
 
 mod files;
 mod ignition;
+mod oci_hook;
 
 use kube::core::ObjectMeta;
 

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub(super) enum Template {
     Crio,
     MixedCpus,
+    OciHook,
+    OciHookScript,
     OfflineCpus,
     HugepagesUnit,
     HugepagesScript,
@@ -20,9 +22,11 @@ pub(super) enum Template {
 }
 
 impl Template {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Crio,
         Self::MixedCpus,
+        Self::OciHook,
+        Self::OciHookScript,
         Self::OfflineCpus,
         Self::HugepagesUnit,
         Self::HugepagesScript,
@@ -36,6 +40,8 @@ impl Template {
         match self {
             Self::Crio => "crio.conf",
             Self::MixedCpus => "mixed-cpus.json",
+            Self::OciHook => "oci-hook.json",
+            Self::OciHookScript => "oci-hook.sh",
             Self::OfflineCpus => "offline-cpus.service",
             Self::HugepagesUnit => "hugepages.service",
             Self::HugepagesScript => "hugepages.sh",
@@ -50,6 +56,8 @@ impl Template {
         match self {
             Self::Crio => include_str!("../../templates/crio.conf.hbs"),
             Self::MixedCpus => include_str!("../../templates/mixed-cpus.json.hbs"),
+            Self::OciHook => include_str!("../../templates/oci-hook.json.hbs"),
+            Self::OciHookScript => include_str!("../../templates/oci-hook.sh.hbs"),
             Self::OfflineCpus => include_str!("../../templates/offline-cpus.service.hbs"),
             Self::HugepagesUnit => include_str!("../../templates/hugepages.service.hbs"),
             Self::HugepagesScript => include_str!("../../templates/hugepages.sh.hbs"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::oci_hook;
 use crate::names;
 use crate::render::runtime_class::HANDLER;
 use crate::render::templates::{Template, text};
@@ -19,8 +20,8 @@ const RPS_SYSCTL: &str = "/etc/sysctl.d/99-realtime-rps.conf";
 const RPS_RULES: &str = "/etc/udev/rules.d/99-realtime-rps.rules";
 
 /// 0644 and 0755 in decimal, as Ignition wants them.
-const MODE_DATA: i64 = 420;
-const MODE_PROGRAM: i64 = 493;
+pub(super) const MODE_DATA: i64 = 420;
+pub(super) const MODE_PROGRAM: i64 = 493;
 
 /// Containers of a node that may use the shared CPUs: the number of pods that OpenShift allows on a node, as the
 /// resource exists to be counted, not to limit.
@@ -69,6 +70,9 @@ pub(super) fn files(profile: &ValidProfile) -> Vec<HostFile> {
             mode: MODE_PROGRAM,
             contents: text(Template::HugepagesScript, &json!({"profile": profile.name})),
         });
+    }
+    if profile.pod_budget.is_some() {
+        files.extend(oci_hook::files(&profile.name));
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files
