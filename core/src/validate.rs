@@ -11,7 +11,7 @@ mod memory;
 mod network;
 mod pod_budget;
 mod pool;
-mod text;
+pub(crate) mod text;
 mod topology;
 mod tuned;
 pub mod valid_profile;

@@ -60,7 +60,7 @@ fn is_label_key(text: &str) -> bool {
 }
 
 /// A selector as the API server would accept it.
-pub(super) fn selector(field: &str, selector: &LabelSelector, problems: &mut Problems) {
+pub(crate) fn selector(field: &str, selector: &LabelSelector, problems: &mut Problems) {
     let mut refuse = |field: String, value: &str, message: &str, remedy: &str| {
         problems.push(Problem::error(field, value.escape_debug(), message, remedy));
     };
