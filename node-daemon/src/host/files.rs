@@ -55,6 +55,20 @@ impl Host {
             .map_err(failed("reading", path))
     }
 
+    /// A handle on what is there, without opening it: `/proc/self/fd/<handle>` is then the way to a socket, with every
+    /// link resolved within the root.
+    pub fn handle(&self, path: &str) -> Result<OwnedFd, HostError> {
+        self.open_with(path, OFlags::PATH, Mode::empty())
+            .map_err(failed("looking at", path))
+    }
+
+    /// Opens a folder, to open what is in it from there.
+    pub fn open_folder(&self, path: &str) -> Result<OwnedFd, HostError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        self.open_with(path, flags, Mode::empty())
+            .map_err(failed("opening", path))
+    }
+
     /// The bytes of a file.
     pub fn read_bytes(&self, path: &str) -> Result<Vec<u8>, HostError> {
         let file = self.open(path)?;
@@ -239,6 +253,20 @@ impl Host {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             let folder = self.open_with(folder, flags, Mode::empty())?;
             Ok(fs::unlinkat(&folder, name, AtFlags::empty())?)
+        };
+        match removed() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(failed("removing", path)),
+        }
+    }
+
+    /// Removes an empty folder, or a group without processes; that it isn't there is no error.
+    pub fn remove_folder(&self, path: &str) -> Result<(), HostError> {
+        let removed = || -> io::Result<()> {
+            let (folder, name) = split(path).ok_or(io::ErrorKind::InvalidInput)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let folder = self.open_with(folder, flags, Mode::empty())?;
+            Ok(fs::unlinkat(&folder, name, AtFlags::REMOVEDIR)?)
         };
         match removed() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,0 +1,88 @@
+//! The unified hierarchy: whose threads are whose. Writes nothing: it has no budgets that could be written.
+
+use realtime_core::rt::group::Controller;
+use rustix::fs::OFlags;
+
+use super::folder::{Folder, child};
+use super::{CgroupError, MAX_TASKS};
+use crate::host::Host;
+
+/// The threads directly in a group.
+const THREADS: &str = "cgroup.threads";
+/// The processes directly in a group.
+const PROCESSES: &str = "cgroup.procs";
+/// `populated 1` when a process is in the group or below.
+const EVENTS: &str = "cgroup.events";
+/// Only in kernels with budgets for this hierarchy, which aren't merged; never in the root group.
+const RT_MAX: &str = "cpu.rt.max";
+
+/// The hierarchy.
+#[derive(Debug)]
+pub struct V2 {
+    host: Host,
+    folder: Folder,
+}
+
+impl V2 {
+    /// Opens the hierarchy at its mount point on the host.
+    pub fn open(host: &Host, mount: &str) -> Result<Self, CgroupError> {
+        Ok(Self {
+            host: host.clone(),
+            folder: Folder::open(host, mount)?,
+        })
+    }
+
+    /// Where it is mounted, on the host.
+    pub fn mount(&self) -> &str {
+        self.folder.mount()
+    }
+
+    /// The threads directly in a group, at most [`MAX_TASKS`]; none when it isn't there.
+    pub fn threads(&self, group: &str) -> Result<Vec<i32>, CgroupError> {
+        self.folder.numbers(group, THREADS, MAX_TASKS)
+    }
+
+    /// The processes directly in a group, at most [`MAX_TASKS`]; none when it isn't there. Of a threaded group the kernel
+    /// doesn't tell (EOPNOTSUPP).
+    pub fn processes(&self, group: &str) -> Result<Vec<i32>, CgroupError> {
+        self.folder.numbers(group, PROCESSES, MAX_TASKS)
+    }
+
+    /// The groups below one, itself not among them, parents before children; none when it isn't there.
+    pub fn groups_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
+        self.folder.all_below(group)
+    }
+
+    /// A process is in the group or below; false when the group isn't there. The root always has some.
+    pub fn populated(&self, group: &str) -> Result<bool, CgroupError> {
+        if group == "/" {
+            return Ok(true);
+        }
+        let Some(open) = self.folder.group(group)? else {
+            return Ok(false);
+        };
+        let text = open.text(EVENTS)?.unwrap_or_default();
+        Ok(text.lines().any(|line| line == "populated 1"))
+    }
+
+    /// A `cpu.rt.max` of a group that is not the root, its path on the host. Only the groups directly below the root are
+    /// looked at: they have the `cpu` controller wherever pods have it.
+    pub fn rt_max_file(&self) -> Result<Option<String>, CgroupError> {
+        let Some(root) = self.folder.group("/")? else {
+            return Ok(None);
+        };
+        let mut found = None;
+        root.each_child(|name, _| {
+            let group = child("/", name);
+            if found.is_none() && self.folder.file(&group, RT_MAX, OFlags::PATH).is_ok() {
+                found = Some(self.folder.path(&group, RT_MAX));
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// The group of a process; `None` when it is gone, or its group is.
+    pub fn group_of(&self, pid: i32) -> Result<Option<String>, CgroupError> {
+        super::group_of(&self.host, pid, Controller::V2)
+    }
+}

@@ -1,0 +1,51 @@
+//! Applies a plan to the kernel's tree: all of it, or what was done is taken back. Plans nothing, and tries nothing twice:
+//! who calls it reads the tree again and plans anew.
+
+use realtime_core::rt::plan::{self, Write};
+
+use super::{CgroupError, V1};
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// How many of its writes were done. With `failed`, these were taken back, but for those in `undo_failed`.
+    pub done: usize,
+    /// The write after them, and the kernel's word.
+    pub failed: Option<CgroupError>,
+    /// What could not be taken back: the kernel has the plan's value there.
+    pub undo_failed: Vec<CgroupError>,
+}
+
+/// Does the writes in their order. At the first that fails, those before it are taken back in reverse.
+///
+/// A group that is gone needs no lowering: that counts as done. Raising one fails, and says that it is gone.
+pub fn apply(v1: &V1, writes: &[Write]) -> Applied {
+    for (done, write) in writes.iter().enumerate() {
+        if let Some(error) = one(v1, write, lowers(write)) {
+            return Applied {
+                done,
+                undo_failed: plan::undo(writes, done)
+                    .iter()
+                    .filter_map(|write| one(v1, write, true))
+                    .collect(),
+                failed: Some(error),
+            };
+        }
+    }
+    Applied {
+        done: writes.len(),
+        ..Applied::default()
+    }
+}
+
+fn one(v1: &V1, write: &Write, may_be_gone: bool) -> Option<CgroupError> {
+    v1.write(write)
+        .err()
+        .filter(|error| !(may_be_gone && error.is_gone()))
+}
+
+/// −1 is more than any number.
+fn lowers(write: &Write) -> bool {
+    let order = |micros: i64| if micros < 0 { i64::MAX } else { micros };
+    order(write.to_us) < order(write.from_us)
+}
