@@ -10,10 +10,11 @@ use kube::Config as ClientConfig;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use realtime_node_daemon::agent::{Agent, Alone, InCluster, Side};
 use realtime_node_daemon::args::{Args, LogFormat};
+use realtime_node_daemon::budget::look::probe;
 use realtime_node_daemon::cluster::{self, Cluster};
 use realtime_node_daemon::config::{Config, MAX_TEXT};
 use realtime_node_daemon::host::Host;
-use realtime_node_daemon::{cli, standalone};
+use realtime_node_daemon::{cli, oci_hook, standalone};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::filter::Targets;
@@ -23,9 +24,18 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// A configuration that is wrong, as sysexits.h has it: systemd does not start the daemon again for it.
 const EX_CONFIG: u8 = 78;
 
+/// What is no daemon is decided before there is a tokio.
+fn main() -> ExitCode {
+    let first = std::env::args_os().nth(1);
+    if probe::is_asked(first.as_deref()) {
+        return probe::run();
+    }
+    daemon()
+}
+
 /// One thread: it waits nearly all the time, and must not spread over CPUs.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn daemon() -> ExitCode {
     let args = Args::parse();
     // On the heap: the loop's state is large, and the stack is for the calls below it.
     match Box::pin(run(&args)).await {

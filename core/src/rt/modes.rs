@@ -117,6 +117,17 @@ pub fn mode(facts: &ModeFacts) -> Mode {
     }
 }
 
+/// Whether the mode depends on a probe. Otherwise no group is made for one: with budgets, a group without one refuses
+/// everybody.
+pub fn needs_probe(facts: &ModeFacts) -> bool {
+    facts.enabled
+        && match facts.setting {
+            ModeSetting::Noop | ModeSetting::CgroupV1 => false,
+            ModeSetting::CgroupV2 => true,
+            ModeSetting::Auto => !has_budgets(facts),
+        }
+}
+
 fn has_budgets(facts: &ModeFacts) -> bool {
     facts
         .v1_cpu

@@ -157,6 +157,42 @@ fn the_unmerged_budgets_change_no_mode_and_are_told() {
     }
 }
 
+#[test]
+fn a_probe_is_made_only_where_it_decides() {
+    let with = |setting, v1_cpu| ModeFacts {
+        setting,
+        v1_cpu,
+        ..facts()
+    };
+    for (facts, expected) in [
+        (with(ModeSetting::Auto, None), true),
+        (with(ModeSetting::Auto, v1(false)), true),
+        (with(ModeSetting::Auto, v1(true)), false),
+        (with(ModeSetting::CgroupV2, v1(true)), true),
+        (with(ModeSetting::CgroupV1, None), false),
+        (with(ModeSetting::Noop, None), false),
+    ] {
+        assert_eq!(needs_probe(&facts), expected, "{facts:?}");
+        // Where it isn't, it changes nothing.
+        let modes = [Probe::NotTried, Probe::BecameFifo, Probe::Refused(1)].map(|probe| {
+            let facts = ModeFacts {
+                probe,
+                ..facts.clone()
+            };
+            mode(&facts).mode
+        });
+        assert!(
+            expected || modes.iter().all(|mode| *mode == modes[0]),
+            "{facts:?}"
+        );
+    }
+    let off = ModeFacts {
+        enabled: false,
+        ..facts()
+    };
+    assert!(!needs_probe(&off));
+}
+
 proptest! {
     #[test]
     fn only_known_settings_are_read(text in ".*") {
