@@ -2,6 +2,6 @@
 //! each what it asks for by one function and one writer. What is to be done, `core::rt` decides.
 
 pub mod door;
-pub mod look;
 pub mod install;
+pub mod look;
 pub mod socket;

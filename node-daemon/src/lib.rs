@@ -13,6 +13,7 @@ pub mod events;
 pub mod host;
 pub mod nri;
 pub mod observe;
+pub mod oci_hook;
 pub mod plain_rpm;
 pub mod report;
 pub mod rpm_ostree;

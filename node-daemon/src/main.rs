@@ -30,7 +30,8 @@ fn main() -> ExitCode {
     if probe::is_asked(first.as_deref()) {
         return probe::run();
     }
-    daemon()
+    // A container waits for it.
+    oci_hook::asked().unwrap_or_else(daemon)
 }
 
 /// One thread: it waits nearly all the time, and must not spread over CPUs.
