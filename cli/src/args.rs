@@ -8,12 +8,12 @@ use realtime_core::cluster;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done; `plan`: nothing would change; `watch`: the pool is real-time
-  1    an error, an invalid profile, or a rollout that is stuck
+  0    done; `plan`: nothing would change; `watch`: the pool is real-time; `why`: the pod is
+  1    an error, an invalid profile, a rollout that is stuck, or a pod that lacks something
   2    `plan`: something would change; every command: wrong usage
   130  ended by Ctrl-C";
 
-/// Render, validate, plan and watch RealtimeProfiles.
+/// Render, validate, plan and watch RealtimeProfiles; ask why a pod has no real-time scheduling.
 #[derive(Debug, Parser)]
 #[command(name = "oc realtime", bin_name = "oc realtime", version, about, after_help = EXIT_CODES)]
 pub struct Args {
@@ -35,6 +35,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show a rollout as it happens, until the pool is real-time or stuck.
     Watch(WatchArgs),
+    /// Tell why a pod has or has not real-time scheduling: what it asks for, what it has, and what stands in its way.
+    Why(WhyArgs),
     /// Print the generated reference of the profile's fields.
     #[command(hide = true)]
     Reference,
@@ -151,6 +153,23 @@ pub struct WatchArgs {
     /// Give up after this time, as `90s`, `30m` or `2h`. Default: never.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// `oc realtime why`.
+#[derive(Debug, clap::Args)]
+pub struct WhyArgs {
+    /// The pod, as NAMESPACE/POD or POD.
+    #[arg(value_name = "[NAMESPACE/]POD")]
+    pub pod: String,
+    /// Its namespace. Default: the context's.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// For people, or for scripts.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,

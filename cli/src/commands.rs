@@ -6,6 +6,7 @@ mod reference;
 mod render;
 mod validate;
 mod watch;
+mod why;
 
 use crate::args::Command;
 use crate::exit::Exit;
@@ -22,6 +23,9 @@ pub enum CommandError {
     /// The watch.
     #[error(transparent)]
     Watch(#[from] watch::WatchError),
+    /// The pod.
+    #[error(transparent)]
+    Why(#[from] why::WhyError),
     /// OpenShift would refuse.
     #[error("the Machine Config Operator would refuse to render pool {pool}: {source}")]
     Merge {
@@ -46,6 +50,7 @@ pub fn run(command: Command) -> Result<Exit, CommandError> {
         Command::Validate(args) => validate::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Reference => reference::run(),
     }
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; for `plan`: nothing would change; for `watch`: the pool is real-time.
+    /// Done; for `plan`: nothing would change; for `watch`: the pool is real-time; for `why`: the pod is.
     Success,
-    /// An error, an invalid profile, or a rollout that is stuck.
+    /// An error, an invalid profile, a rollout that is stuck, or a pod that lacks something.
     Failure,
     /// Only `plan`: something would change. (clap's usage errors also end with 2.)
     Changes,
