@@ -1,12 +1,14 @@
 //! What the API server holds, kept up to date by watches, and which profiles a change concerns.
 //! Reads only; what follows from it is `core`'s to decide.
 
+mod by_name;
 mod dereference;
 mod places;
 mod trim;
 mod typed;
 mod watch;
 
+pub use by_name::{Heard, Tell, Unreadable, tell};
 pub use dereference::{Dereferenced, Source};
 
 use std::collections::{BTreeSet, HashMap};
@@ -75,12 +77,13 @@ pub struct Caches {
 
 impl Caches {
     /// Starts to watch everything that can change an answer. `image_mode` is the served version of
-    /// MachineOSConfig, if there is one.
+    /// MachineOSConfig, if there is one. `changes` hears which profiles a change concerns, `tell` the names of some.
     pub fn start(
         client: &Client,
         served: Served,
         image_mode: Option<&str>,
         changes: mpsc::UnboundedSender<Change>,
+        tell: &Tell,
     ) -> Self {
         let mut start = Starter {
             client: client.clone(),
@@ -93,16 +96,18 @@ impl Caches {
         let pools = start.typed(mco, |_| {}, pool_concerns());
         let places = Arc::<Places>::default();
         Self {
-            nodes: start.typed(
-                true,
+            nodes: start.typed_by_name(
                 trim::node,
                 node_concerns(pools.clone(), Arc::clone(&places)),
+                tell.node(),
             ),
             places,
-            profiles: start.dynamic(true, &kind::<RealtimeProfile>(), None, |profile| {
-                Change::Profile(profile.name_any())
-            }),
-            realtime_nodes: start.typed(true, |_| {}, realtime_node_concerns),
+            profiles: start.dynamic_by_name(
+                &kind::<RealtimeProfile>(),
+                |profile| Change::Profile(profile.name_any()),
+                tell.profile(),
+            ),
+            realtime_nodes: start.typed_by_name(|_| {}, realtime_node_concerns, tell.node()),
             machine_configs: start.dynamic(mco, &kind::<MachineConfig>(), None, {
                 let of_source = config_concerns(pools.clone(), is_source);
                 move |config| {

@@ -9,17 +9,17 @@ use futures::StreamExt as _;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use realtime_core::names;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::caches::{Caches, Change};
-use crate::discovery;
+use crate::caches::{self, Caches, Change, Heard};
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::{Context, Outcome, reconcile};
 use crate::server::Readiness;
 use crate::writer::{WriteError, Writer};
+use crate::{capacity, discovery, namespaces};
 
 /// Rounds at the same time: writes of different profiles don't wait for each other, and the API server isn't flooded.
 const AT_ONCE: usize = 8;
@@ -37,12 +37,18 @@ pub struct Controller {
     leadership: Leadership,
     readiness: Readiness,
     first_report: Duration,
+    namespace: String,
 }
 
+/// What the caches tell: of profiles, and by name.
+type Changes = (mpsc::UnboundedReceiver<Change>, Heard);
+
 impl Controller {
-    /// For a client; `identity` is this replica's name, `first_report` how long a node's daemon is waited for.
+    /// For a client; `namespace` is the operator's, `identity` this replica's name, `first_report` how long a node's
+    /// daemon is waited for.
     pub fn new(
         client: Client,
+        namespace: String,
         identity: String,
         leadership: Leadership,
         metrics: Arc<Metrics>,
@@ -61,6 +67,7 @@ impl Controller {
             leadership,
             readiness,
             first_report,
+            namespace,
         }
     }
 
@@ -90,14 +97,16 @@ impl Controller {
     }
 
     /// Reads what is served, until that can be read, and starts the watches.
-    async fn start(&self) -> (Context, mpsc::UnboundedReceiver<Change>) {
+    async fn start(&self) -> (Context, Changes) {
         let mut wait = Duration::from_millis(200);
         loop {
             match discovery::served(&self.client).await {
                 Ok(served) => {
                     let (sender, changes) = mpsc::unbounded_channel();
                     let image_mode = discovery::image_mode(&self.client).await.unwrap_or(None);
-                    let caches = Caches::start(&self.client, served, image_mode.as_deref(), sender);
+                    let (tell, heard) = caches::tell();
+                    let image_mode = image_mode.as_deref();
+                    let caches = Caches::start(&self.client, served, image_mode, sender, &tell);
                     let context = Context {
                         caches: Arc::new(caches),
                         writer: self.writer.clone(),
@@ -105,7 +114,7 @@ impl Controller {
                         metrics: Arc::clone(&self.metrics),
                         first_report: self.first_report,
                     };
-                    return (context, changes);
+                    return (context, (changes, heard));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "what the cluster serves can't be read");
@@ -120,7 +129,7 @@ impl Controller {
     async fn work(
         &mut self,
         context: &Context,
-        mut changes: mpsc::UnboundedReceiver<Change>,
+        (mut changes, heard): Changes,
         definitions: &mut (impl futures::Stream<Item = ()> + Unpin),
         stop: &mut (impl Future<Output = ()> + Unpin),
     ) -> bool {
@@ -129,6 +138,8 @@ impl Controller {
         for name in context.caches.profile_names() {
             queue.add(name, Instant::now());
         }
+        let (end, ended) = watch::channel(false);
+        let mut others = self.others(context, heard, &ended);
         let mut leads = self.leadership.holds();
         self.metrics.leads(leads);
         let stopped = loop {
@@ -189,13 +200,37 @@ impl Controller {
                 () = async { if leads { election.lost().await } else { election.acquired().await } } => {}
             }
         };
-        let last = async { while rounds.join_next().await.is_some() {} };
+        end.send_replace(true);
+        let last = async {
+            while rounds.join_next().await.is_some() {}
+            while others.join_next().await.is_some() {}
+        };
         if tokio::time::timeout(LAST_ROUNDS, last).await.is_err() {
             tracing::warn!(
                 "a round did not end in time; the next start goes on from what the API server holds"
             );
         }
         stopped
+    }
+
+    /// What is done beside the profiles' rounds, until `end` says true.
+    fn others(&self, context: &Context, heard: Heard, end: &watch::Receiver<bool>) -> JoinSet<()> {
+        let mut others = JoinSet::new();
+        others.spawn(namespaces::run(
+            context.clone(),
+            self.client.clone(),
+            self.namespace.clone(),
+            self.leadership.clone(),
+            heard.profiles.clone(),
+            end.clone(),
+        ));
+        others.spawn(capacity::run(
+            context.clone(),
+            self.leadership.clone(),
+            heard,
+            end.clone(),
+        ));
+        others
     }
 
     fn ended(
@@ -237,7 +272,8 @@ impl Controller {
     }
 }
 
-async fn sleep_until(when: Option<Instant>) {
+/// Completes at that time; never without one.
+pub(crate) async fn sleep_until(when: Option<Instant>) {
     match when {
         Some(when) => tokio::time::sleep_until(when.into()).await,
         None => std::future::pending().await,

@@ -61,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
     let first_report = Duration::from_secs(args.first_report_timeout);
     Controller::new(
         client,
+        args.namespace,
         identity,
         leadership,
         metrics,

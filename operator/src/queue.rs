@@ -1,5 +1,5 @@
 //! Which profiles are to be looked at, and when. One round a profile at a time; what comes meanwhile is one more
-//! round. Knows nothing of what a round does, and has no clock: the time is an argument.
+//! round. Knows nothing of what a round does, and has no clock: the time is an argument. Nodes are queued likewise.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -33,6 +33,11 @@ impl Queue {
         let when = now + wait;
         let due = self.due.entry(name).or_insert(when);
         *due = (*due).min(when);
+    }
+
+    /// Whether a profile is due, now or later.
+    pub fn waits(&self, name: &str) -> bool {
+        self.due.contains_key(name)
     }
 
     /// Takes a profile that is due.

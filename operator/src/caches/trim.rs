@@ -1,6 +1,9 @@
 //! What of an object no decision needs, taken away before it is kept: 5,000 nodes have to fit.
 
-use k8s_openapi::api::core::v1::Node;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Node, NodeStatus};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use realtime_core::names;
 
 /// Annotations that are kept: the Machine Config Operator's, ours, and the stand-in's.
@@ -12,7 +15,8 @@ pub fn compact<K: Clone>(object: &mut K) {
     *object = object.clone();
 }
 
-/// A node: labels, taints, capacity, readiness and what it runs stay. The kubelet's heartbeats, the
+/// A node: labels, taints, capacity, readiness and what it runs stay, and of what is allocatable our own resource where
+/// it differs from the capacity (an absent `allocatable` is the same as `capacity` to the API server). The kubelet's heartbeats, the
 /// images, the addresses and ids, and the rest of the annotations go.
 pub fn node(node: &mut Node) {
     if let Some(annotations) = &mut node.metadata.annotations {
@@ -27,7 +31,7 @@ pub fn node(node: &mut Node) {
         status.images = None;
         status.volumes_attached = None;
         status.volumes_in_use = None;
-        status.allocatable = None;
+        status.allocatable = own_allocatable(status);
         status.runtime_handlers = None;
         status.addresses = None;
         status.daemon_endpoints = None;
@@ -48,6 +52,19 @@ pub fn node(node: &mut Node) {
             }
         }
     }
+}
+
+/// What of `allocatable` says more than `capacity` of our resource. As good as always that is nothing.
+fn own_allocatable(status: &NodeStatus) -> Option<BTreeMap<String, Quantity>> {
+    let of = |list: &Option<BTreeMap<String, Quantity>>| {
+        let list = list.as_ref()?;
+        list.get(names::RESOURCE_RUNTIME_US).cloned()
+    };
+    let own = of(&status.allocatable);
+    (status.allocatable.is_some() && own != of(&status.capacity)).then(|| {
+        let own = own.map(|quantity| (names::RESOURCE_RUNTIME_US.to_owned(), quantity));
+        own.into_iter().collect()
+    })
 }
 
 #[cfg(test)]
@@ -74,5 +91,32 @@ mod tests {
         let status = early.status.expect("status");
         assert_eq!(status.capacity.map(|capacity| capacity.len()), Some(1));
         assert_eq!(early.metadata.annotations.map(|kept| kept.len()), Some(1));
+    }
+
+    #[test]
+    fn of_what_is_allocatable_only_our_own_is_kept_and_only_when_it_differs() {
+        use serde_json::json;
+        let ours = names::RESOURCE_RUNTIME_US;
+        let kept = |capacity: Option<&str>, allocatable: serde_json::Value| {
+            let capacity = capacity.map(|micros| (ours.to_owned(), micros.into()));
+            let mut capacity: serde_json::Map<String, serde_json::Value> =
+                capacity.into_iter().collect();
+            capacity.insert("cpu".to_owned(), "8".into());
+            let mut parsed: Node = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "n"},
+                "status": {"capacity": capacity, "allocatable": allocatable}
+            }))
+            .expect("a node");
+            node(&mut parsed);
+            let kept = parsed.status.and_then(|status| status.allocatable);
+            kept.map(|kept| serde_json::to_value(kept).expect("quantities"))
+        };
+        assert_eq!(kept(None, json!({"cpu": "7"})), None);
+        assert_eq!(kept(Some("800k"), json!({"cpu": "7", ours: "800k"})), None);
+        assert_eq!(kept(Some("800k"), json!(null)), None);
+        assert_eq!(kept(Some("800k"), json!({"cpu": "7"})), Some(json!({})));
+        let zero = json!({"cpu": "7", ours: "0"});
+        assert_eq!(kept(Some("800k"), zero.clone()), Some(json!({ours: "0"})));
+        assert_eq!(kept(None, zero), Some(json!({ours: "0"})));
     }
 }

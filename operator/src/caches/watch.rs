@@ -45,7 +45,12 @@ struct Rules<K> {
     content: fn(&K) -> u64,
     /// Whom a change concerns.
     concerns: Box<dyn Fn(&K) -> Change + Send + Sync>,
+    /// Hears the name of each object that changed or went, too.
+    by_name: Option<ByName>,
 }
+
+/// Hears the names of objects that changed or went, once the cache shows it.
+pub type ByName = Box<dyn Fn(String) + Send + Sync>;
 
 impl Starter {
     /// Watches a kind that has a type of its own. One that isn't served has an empty cache.
@@ -54,6 +59,34 @@ impl Starter {
         served: bool,
         trim: fn(&mut K),
         concerns: impl Fn(&DeserializeGuard<K>) -> Change + Send + Sync + 'static,
+    ) -> Guarded<K>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Serialize,
+        K: Clone + Debug + Send + Sync + 'static,
+    {
+        self.typed_and(served, trim, concerns, None)
+    }
+
+    /// The same, and tells changes by name.
+    pub fn typed_by_name<K>(
+        &mut self,
+        trim: fn(&mut K),
+        concerns: impl Fn(&DeserializeGuard<K>) -> Change + Send + Sync + 'static,
+        by_name: ByName,
+    ) -> Guarded<K>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Serialize,
+        K: Clone + Debug + Send + Sync + 'static,
+    {
+        self.typed_and(true, trim, concerns, Some(by_name))
+    }
+
+    fn typed_and<K>(
+        &mut self,
+        served: bool,
+        trim: fn(&mut K),
+        concerns: impl Fn(&DeserializeGuard<K>) -> Change + Send + Sync + 'static,
+        by_name: Option<ByName>,
     ) -> Guarded<K>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Serialize,
@@ -69,6 +102,7 @@ impl Starter {
             }),
             content: |object| object.0.as_ref().map_or(0, content),
             concerns: Box::new(concerns),
+            by_name,
         };
         let api = Api::all(self.client.clone());
         let config = watcher::Config::default().page_size(PAGE);
@@ -83,10 +117,32 @@ impl Starter {
         label: Option<&str>,
         concerns: impl Fn(&DynamicObject) -> Change + Send + Sync + 'static,
     ) -> Store<DynamicObject> {
+        self.dynamic_and(served, resource, label, concerns, None)
+    }
+
+    /// All of a kind as it is, and tells changes by name.
+    pub fn dynamic_by_name(
+        &mut self,
+        resource: &ApiResource,
+        concerns: impl Fn(&DynamicObject) -> Change + Send + Sync + 'static,
+        by_name: ByName,
+    ) -> Store<DynamicObject> {
+        self.dynamic_and(true, resource, None, concerns, Some(by_name))
+    }
+
+    fn dynamic_and(
+        &mut self,
+        served: bool,
+        resource: &ApiResource,
+        label: Option<&str>,
+        concerns: impl Fn(&DynamicObject) -> Change + Send + Sync + 'static,
+        by_name: Option<ByName>,
+    ) -> Store<DynamicObject> {
         let rules = Rules {
             trim: Box::new(|object: &mut DynamicObject| object.managed_fields_mut().clear()),
             content,
             concerns: Box::new(concerns),
+            by_name,
         };
         let config = match label {
             Some(label) => watcher::Config::default().labels(label),
@@ -129,6 +185,8 @@ impl Starter {
                 contents: HashMap::new(),
                 relisted: HashMap::new(),
                 relisted_changes: Vec::new(),
+                names: Vec::new(),
+                relisted_names: Vec::new(),
             };
             let events = watcher(api, config).default_backoff();
             tokio::pin!(events);
@@ -142,6 +200,7 @@ impl Starter {
                             // Nobody listens any more only when the process ends.
                             let _ = changes.send(change);
                         }
+                        follower.tell_names();
                     }
                     Err(error) => {
                         tracing::warn!(kind = name, %error, "a watch failed and is started anew");
@@ -164,6 +223,9 @@ where
     /// What a list that is under way has brought; the cache shows it only when it is complete.
     relisted: HashMap<ObjectRef<K>, u64>,
     relisted_changes: Vec<Change>,
+    /// What is to be told by name, when somebody wants to hear it.
+    names: Vec<String>,
+    relisted_names: Vec<String>,
 }
 
 impl<K: Resource> Follower<K>
@@ -171,41 +233,58 @@ where
     K::DynamicType: Hash + Eq + Clone,
 {
     fn follow(&mut self, event: &mut watcher::Event<K>) -> Vec<Change> {
+        let by_name = self.rules.by_name.is_some();
         match event {
             watcher::Event::Apply(object) => {
                 let (key, now) = self.look_at(object);
+                let name = by_name.then(|| key.name.clone());
                 if self.contents.insert(key, now) == Some(now) {
-                    Vec::new()
-                } else {
-                    vec![(self.rules.concerns)(object)]
+                    return Vec::new();
                 }
+                self.names.extend(name);
+                vec![(self.rules.concerns)(object)]
             }
             watcher::Event::Delete(object) => {
                 let (key, _) = self.look_at(object);
                 self.contents.remove(&key);
+                self.names.extend(by_name.then_some(key.name));
                 vec![(self.rules.concerns)(object)]
             }
             watcher::Event::Init => {
                 self.relisted.clear();
                 self.relisted_changes.clear();
+                self.relisted_names.clear();
                 Vec::new()
             }
             watcher::Event::InitApply(object) => {
                 let (key, now) = self.look_at(object);
                 if self.contents.get(&key) != Some(&now) {
                     self.relisted_changes.push((self.rules.concerns)(object));
+                    let name = by_name.then(|| key.name.clone());
+                    self.relisted_names.extend(name);
                 }
                 self.relisted.insert(key, now);
                 Vec::new()
             }
             watcher::Event::InitDone => {
-                let gone = |key| !self.relisted.contains_key(key);
-                if self.contents.keys().any(gone) {
+                let gone = |key: &&ObjectRef<K>| !self.relisted.contains_key(*key);
+                let mut gone = self.contents.keys().filter(gone).peekable();
+                if gone.peek().is_some() {
                     self.relisted_changes.push(Change::Everything);
+                }
+                if by_name {
+                    self.names.append(&mut self.relisted_names);
+                    self.names.extend(gone.map(|key| key.name.clone()));
                 }
                 self.contents = std::mem::take(&mut self.relisted);
                 std::mem::take(&mut self.relisted_changes)
             }
+        }
+    }
+
+    fn tell_names(&mut self) {
+        if let Some(tell) = &self.rules.by_name {
+            self.names.drain(..).for_each(tell);
         }
     }
 
@@ -248,4 +327,73 @@ pub fn hash(value: &impl Hash) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Node;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    fn node(name: &str, label: &str) -> Node {
+        serde_json::from_value(
+            serde_json::json!({"metadata": {"name": name, "labels": {"a": label}}}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn names_are_told_of_what_changed_and_of_what_went_also_while_nobody_looked() {
+        let mut follower = Follower::<Node> {
+            kind: (),
+            rules: Rules {
+                trim: Box::new(|_| {}),
+                content,
+                concerns: Box::new(|_| Change::Everything),
+                by_name: Some(Box::new(|_| {})),
+            },
+            contents: HashMap::new(),
+            relisted: HashMap::new(),
+            relisted_changes: Vec::new(),
+            names: Vec::new(),
+            relisted_names: Vec::new(),
+        };
+        let mut told = |mut events: Vec<Event<Node>>| {
+            for event in &mut events {
+                follower.follow(event);
+            }
+            let mut names = std::mem::take(&mut follower.names);
+            names.sort();
+            names
+        };
+        let listed = |nodes: &[(&str, &str)]| {
+            let nodes = nodes
+                .iter()
+                .map(|(name, label)| Event::InitApply(node(name, label)));
+            let begin = std::iter::once(Event::Init);
+            begin.chain(nodes).chain([Event::InitDone]).collect()
+        };
+        assert_eq!(
+            told(listed(&[("n1", "x"), ("n2", "x"), ("n3", "x")])),
+            ["n1", "n2", "n3"]
+        );
+        assert_eq!(
+            told(vec![Event::Apply(node("n1", "x"))]),
+            [""; 0],
+            "a heartbeat"
+        );
+        assert_eq!(
+            told(vec![
+                Event::Apply(node("n1", "y")),
+                Event::Delete(node("n3", "x"))
+            ]),
+            ["n1", "n3"]
+        );
+        assert_eq!(
+            told(listed(&[("n1", "y"), ("n4", "x")])),
+            ["n2", "n4"],
+            "n2 went meanwhile"
+        );
+    }
 }
