@@ -23,14 +23,16 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Begins a look. Another request than the last one makes everything new.
-    pub fn begin(&mut self, scheduling: &Scheduling) {
-        if self.scheduling.as_ref() != Some(scheduling) {
+    /// Begins a look. Another request than the last one makes everything new; true then.
+    pub fn begin(&mut self, scheduling: &Scheduling) -> bool {
+        let new = self.scheduling.as_ref() != Some(scheduling);
+        if new {
             *self = Self {
                 scheduling: Some(*scheduling),
                 ..Self::default()
             };
         }
+        new
     }
 
     /// The listed threads that aren't known by their ids. The others may still be others by their start.

@@ -66,12 +66,20 @@ fn limits_stay_below_a_hard_one_that_is_there() {
     assert_eq!(within(500_000), (200_000, 500_000));
     assert_eq!(within(100_000), (100_000, 100_000));
     assert_eq!(limits(&asked("fifo")).rttime, None);
+    let text = |hard: &str| {
+        format!(
+            "Max realtime priority     0                    0                    \nMax realtime timeout      200000               {hard:<20} us        \n"
+        )
+    };
+    assert_eq!(hard_rttime(&text("unlimited")), None);
+    assert_eq!(hard_rttime(&text("1200000")), Some(1_200_000));
+    assert_eq!(hard_rttime(""), None);
 }
 
 #[test]
 fn each_thread_is_new_once() {
     let mut memory = Memory::default();
-    memory.begin(&asked("fifo"));
+    assert!(memory.begin(&asked("fifo")));
     assert_eq!(memory.unknown(&[1, 2, 3]).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(memory.thread(1, 10) && memory.thread(2, 20));
     assert!(memory.has_thread(1, 10) && !memory.has_thread(1, 11));
@@ -79,9 +87,9 @@ fn each_thread_is_new_once() {
     memory.keep_threads(&[2, 3]);
     assert_eq!(memory.len(), 1);
     // The same request changes nothing, another one everything.
-    memory.begin(&asked("fifo"));
+    assert!(!memory.begin(&asked("fifo")));
     assert_eq!(memory.len(), 1);
-    memory.begin(&asked("other"));
+    assert!(memory.begin(&asked("other")));
     assert!(memory.is_empty());
 }
 

@@ -54,3 +54,12 @@ pub fn schedstat(text: &str) -> Option<u64> {
     let slices: u64 = fields.nth(1)?.parse().ok()?;
     (slices > 0).then_some(nanoseconds)
 }
+
+/// The hard RLIMIT_RTTIME in `/proc/<pid>/limits`, microseconds: `Max realtime timeout  unlimited  unlimited  us`. `None`
+/// when there is none.
+pub fn hard_rttime(limits: &str) -> Option<u64> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max realtime timeout"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
