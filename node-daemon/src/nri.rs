@@ -119,7 +119,7 @@ async fn serve(
     let mut socket = connect(host).await?;
     socket.write_all(&registration()?).await?;
     let limit = Instant::now() + REGISTRATION;
-    let mut incoming = Incoming::default();
+    let mut incoming = Incoming::new(messages::is_synchronize);
     let mut messages = Vec::new();
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -138,10 +138,11 @@ async fn serve(
         for message in messages.drain(..) {
             match (message.connection, message.kind) {
                 (Connection::Plugin, Kind::Request) => {
-                    let answered = plugin.answer(&message.body).await;
+                    let answered = plugin.answer(&message).await;
                     let answer = Message {
                         kind: Kind::Response,
                         body: answered.response.encode_to_vec(),
+                        cut: false,
                         ..message
                     };
                     socket.write_all(&answer.piece()?).await?;
@@ -192,6 +193,7 @@ fn registration() -> Result<Vec<u8>, WireError> {
         stream: REGISTER_STREAM,
         kind: Kind::Request,
         body: request.encode_to_vec(),
+        cut: false,
     }
     .piece()
 }

@@ -30,6 +30,9 @@ const RUNTIMES_LIMIT: Duration = Duration::from_secs(2);
 const REASON: &str =
     "the node's pods have 90000 of 95000 µs; \"spinner\" asks for 20000: try another node";
 
+/// As many pods at once: 5000 µs each, of the node's 300000.
+const MANY: u32 = 25;
+
 /// One node at a time: each fills two cores while it starts.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
@@ -320,6 +323,26 @@ async fn grants(lab: &mut Lab) {
     assert_eq!(names, ["c0", "c1"]);
 }
 
+/// Many at once: each has its budget before it runs.
+async fn grants_many(lab: &mut Lab) {
+    let each = json!({ "realtime": "true", RT_RUNTIME_US: "5000" });
+    let names: Vec<String> = (0..MANY).map(|number| format!("many-{number}")).collect();
+    for name in &names {
+        lab.create(pod(name, &each, &[&["first-act"]])).await;
+    }
+    for name in &names {
+        lab.reaches(name, "Succeeded").await;
+    }
+    let mut knocked = Vec::new();
+    for _ in &names {
+        knocked.push(lab.next_knock().await.identity.pod);
+    }
+    knocked.sort();
+    let mut names = names;
+    names.sort();
+    assert_eq!(knocked, names);
+}
+
 /// A refusal keeps nobody from starting who hasn't said that it shall. What it is good for with the runtime when it has.
 async fn refuses(lab: &mut Lab) {
     lab.set(Mood::Refuses);
@@ -423,6 +446,7 @@ async fn on(runtime: Runtime) {
     let _one = ONE_AT_A_TIME.lock().await;
     let mut lab = Lab::start(runtime).await;
     grants(&mut lab).await;
+    grants_many(&mut lab).await;
     refuses(&mut lab).await;
     keeps_silent(&mut lab).await;
     dies(&mut lab).await;

@@ -8,10 +8,27 @@ use std::collections::BTreeMap;
 pub const RUNTIME: &str = "nri.pkg.api.v1alpha1.Runtime";
 /// The service that a plugin has.
 pub const PLUGIN: &str = "nri.pkg.api.v1alpha1.Plugin";
+/// The call that brings what is on the node already.
+pub const SYNCHRONIZE: &str = "Synchronize";
 /// `Event.START_CONTAINER`.
 pub const START_CONTAINER: i32 = 6;
 /// The set of events that has only [`START_CONTAINER`] in it. An empty set would mean all of them.
 pub const EVENTS: i32 = 1 << (START_CONTAINER - 1);
+
+/// Whether a call's beginning is that of Synchronize, which brings all pods and containers of the node, by megabytes. They
+/// aren't read: the daemon finds them in the kernel's tree. (Go writes a message's fields in their order. If it didn't,
+/// the call would be kept and answered all the same.)
+pub fn is_synchronize(head: &[u8]) -> bool {
+    let field = |bytes: &[u8], tag: u8, text: &str| {
+        let rest = bytes.strip_prefix(&[tag])?;
+        let (length, rest) = rest.split_first()?;
+        let same = usize::from(*length) == text.len() && rest.starts_with(text.as_bytes());
+        same.then(|| text.len() + 2)
+    };
+    field(head, 0x0a, PLUGIN)
+        .and_then(|length| field(&head[length..], 0x12, SYNCHRONIZE))
+        .is_some()
+}
 
 /// Codes of gRPC.
 pub mod code {
@@ -77,17 +94,9 @@ pub struct Configured {
     pub events: i32,
 }
 
-/// The pods and containers of the node aren't read: the daemon finds them in the kernel's tree.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Synchronize {
-    /// There are more, in a further call.
-    #[prost(bool, tag = "3")]
-    pub more: bool,
-}
-
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Synchronized {
-    /// What was asked: a plugin that doesn't repeat it can't have the node's containers in parts, and is closed.
+    /// It may go on with more of them, in a further call: a plugin that doesn't say so is closed when there are more.
     #[prost(bool, tag = "2")]
     pub more: bool,
 }

@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::messages::{
-    Configure, Configured, EVENTS, PLUGIN, Request, Response, START_CONTAINER, StateChange, Status,
-    Synchronize, Synchronized, code,
+    Configure, Configured, EVENTS, PLUGIN, Request, Response, START_CONTAINER, SYNCHRONIZE,
+    StateChange, Status, Synchronized, code,
 };
+use super::wire::Message;
 use crate::budget::door::{Announced, Answer, Door, Knock};
 
 /// A container waits this long at most. The runtime gives a plugin 2 s by default, then closes the connection to it; and
@@ -87,12 +88,15 @@ impl Plugin {
     }
 
     /// Answers a call.
-    pub async fn answer(&mut self, call: &[u8]) -> Answered {
+    pub async fn answer(&mut self, call: &Message) -> Answered {
         let not_yet = |response| Answered {
             response,
             ready: false,
         };
-        let request = match Request::decode(call) {
+        if call.cut {
+            return synchronized();
+        }
+        let request = match Request::decode(&*call.body) {
             Ok(request) => request,
             Err(error) => {
                 return not_yet(failed(
@@ -114,14 +118,7 @@ impl Plugin {
                 );
                 not_yet(with(&Configured { events: EVENTS }))
             }
-            "Synchronize" => {
-                let Synchronize { more } =
-                    Synchronize::decode(&*request.payload).unwrap_or_default();
-                Answered {
-                    response: with(&Synchronized { more }),
-                    ready: !more,
-                }
-            }
+            SYNCHRONIZE => synchronized(),
             "StateChange" => not_yet(self.changed(&request).await),
             "Shutdown" => not_yet(Response::default()),
             other => not_yet(failed(
@@ -215,6 +212,14 @@ impl Plugin {
                 ))
             }
         }
+    }
+}
+
+/// Nothing is to be changed, and more may come.
+fn synchronized() -> Answered {
+    Answered {
+        response: with(&Synchronized { more: true }),
+        ready: true,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::messages::{
-    Configured, Container, EVENTS, PLUGIN, Pod, START_CONTAINER, StateChange, Synchronize,
+    Configured, Container, EVENTS, PLUGIN, Pod, START_CONTAINER, SYNCHRONIZE, StateChange,
     Synchronized, code,
 };
 use super::*;
@@ -53,7 +53,7 @@ impl Runtime {
         let (socket, _) = listener.accept().await.unwrap();
         Self {
             socket,
-            incoming: Incoming::default(),
+            incoming: Incoming::new(|_| false),
             stream: 1,
         }
     }
@@ -101,10 +101,10 @@ impl Runtime {
             Configured::decode(&*configured.payload).unwrap().events,
             EVENTS
         );
-        for more in [true, false] {
-            let payload = Synchronize { more }.encode_to_vec();
-            let answer = self.call("Synchronize", payload).await;
-            assert_eq!(Synchronized::decode(&*answer.payload).unwrap().more, more);
+        // What is on the node, in two calls: few and many.
+        for length in [10, 3 << 20] {
+            let answer = self.call(SYNCHRONIZE, vec![0; length]).await;
+            assert!(Synchronized::decode(&*answer.payload).unwrap().more);
         }
     }
 
@@ -116,16 +116,19 @@ impl Runtime {
             payload,
             timeout_nano: 2_000_000_000,
         };
-        let message = Message {
-            connection: Connection::Plugin,
-            stream: self.stream,
-            kind: Kind::Request,
-            body: request.encode_to_vec(),
-        };
-        self.socket
-            .write_all(&message.piece().unwrap())
-            .await
-            .unwrap();
+        // As Go does: what fits its buffer, then all the rest.
+        let body = request.encode_to_vec();
+        let mut bytes = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend(self.stream.to_be_bytes());
+        bytes.extend([1, 0]);
+        bytes.extend(body);
+        let (first, rest) = bytes.split_at(bytes.len().min(4096));
+        for part in [first, rest] {
+            let length = u32::try_from(part.len()).unwrap();
+            let header = [1_u32.to_be_bytes(), length.to_be_bytes()].concat();
+            self.socket.write_all(&header).await.unwrap();
+            self.socket.write_all(part).await.unwrap();
+        }
     }
 
     async fn answer(&mut self) -> Response {
@@ -374,14 +377,32 @@ proptest! {
             timeout_nano: 1,
         };
         for body in [call, request.encode_to_vec()] {
-            let answered = runtime.block_on(plugin.answer(&body));
-            let message = Message {
+            let call = Message {
                 connection: Connection::Plugin,
                 stream: 1,
-                kind: Kind::Response,
-                body: answered.response.encode_to_vec(),
+                kind: Kind::Request,
+                body,
+                cut: false,
             };
+            let body = runtime.block_on(plugin.answer(&call)).response.encode_to_vec();
+            let message = Message { body, ..call };
             prop_assert!(message.piece().is_ok());
+        }
+    }
+
+    /// Any beginning of a message; and that of a call that isn't wanted is known by itself.
+    #[test]
+    fn any_head_can_be_looked_at(head in prop::collection::vec(any::<u8>(), 0..64), payload in prop::collection::vec(any::<u8>(), 0..99)) {
+        prop_assert!(!messages::is_synchronize(&head));
+        for (method, expected) in [(SYNCHRONIZE, true), ("StateChange", false), ("Synchronized", false)] {
+            let call = Request {
+                service: PLUGIN.to_owned(),
+                method: method.to_owned(),
+                payload: payload.clone(),
+                timeout_nano: 1,
+            };
+            let call = call.encode_to_vec();
+            prop_assert_eq!(messages::is_synchronize(&call[..call.len().min(wire::HEAD)]), expected);
         }
     }
 

@@ -1,5 +1,6 @@
 //! NRI's bytes: ttrpc's messages, of two connections, in pieces over one socket. Reads them from pieces of any size and
-//! writes short ones; never takes more memory than has come, nor more than a ttrpc message may have. Does no I/O.
+//! writes short ones; never takes more memory than has come, nor more than a ttrpc message may have, nor any for the rest of
+//! a message that nobody wants. Does no I/O.
 //!
 //! A piece: the connection's number and the piece's length (4 bytes each, big endian), then the bytes. A ttrpc message in
 //! the bytes of a connection: length, stream (4 bytes each, big endian), kind and flags (1 byte each), then the body.
@@ -13,6 +14,8 @@ pub const MAX_BODY: usize = 4 << 20;
 /// As many bytes as a piece of ours has at most: the other side reads a piece into a buffer of this size, and fails when
 /// it has more (`bufio` of Go, and NRI's `multiplex`).
 pub const MAX_OWN_PIECE: usize = 4096;
+/// As much of a body's beginning as tells whether the rest is wanted: a call begins with its service and its method.
+pub const HEAD: usize = 64;
 /// ttrpc's header.
 const HEADER: usize = 10;
 /// A piece's header.
@@ -51,6 +54,8 @@ pub struct Message {
     pub kind: Kind,
     /// Its body.
     pub body: Vec<u8>,
+    /// There was more, but the beginning said that it isn't wanted.
+    pub cut: bool,
 }
 
 /// Bytes that aren't NRI's, or that must not be sent.
@@ -70,8 +75,10 @@ pub enum WireError {
 }
 
 /// Puts messages together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Incoming {
+    /// Whether a body that begins so isn't wanted as a whole.
+    unwanted: fn(&[u8]) -> bool,
     header: Header<PIECE_HEADER>,
     /// What of the piece is still to come, and whose it is. A piece of a connection that isn't ours is passed over.
     piece: Option<(Option<Connection>, usize)>,
@@ -84,6 +91,9 @@ pub struct Incoming {
 struct Assembly {
     header: Header<HEADER>,
     body: Vec<u8>,
+    /// Whether what follows the head is passed over, and how much of it has been.
+    cut: bool,
+    passed: usize,
 }
 
 /// The first bytes of something.
@@ -148,6 +158,17 @@ impl Message {
 }
 
 impl Incoming {
+    /// Of bodies that begin so (with [`HEAD`] bytes) no more than that is kept.
+    pub fn new(unwanted: fn(&[u8]) -> bool) -> Self {
+        Self {
+            unwanted,
+            header: Header::default(),
+            piece: None,
+            plugin: Assembly::default(),
+            runtime: Assembly::default(),
+        }
+    }
+
     /// Takes what has come, and gives the messages that are complete with it to `take`. After an error nothing more can
     /// be read.
     pub fn feed(
@@ -187,7 +208,7 @@ impl Incoming {
                 None => None,
             };
             if let Some((connection, assembly)) = assembly {
-                while let Some(message) = assembly.feed(connection, &mut part)? {
+                while let Some(message) = assembly.feed(connection, self.unwanted, &mut part)? {
                     take(message);
                 }
             }
@@ -208,6 +229,7 @@ impl Assembly {
     fn feed(
         &mut self,
         connection: Connection,
+        unwanted: fn(&[u8]) -> bool,
         bytes: &mut &[u8],
     ) -> Result<Option<Message>, WireError> {
         let Some(header) = self.header.fill(bytes) else {
@@ -217,20 +239,40 @@ impl Assembly {
         if length > MAX_BODY {
             return Err(WireError::Body(length));
         }
-        let (part, rest) = bytes.split_at((length - self.body.len()).min(bytes.len()));
-        self.body.extend_from_slice(part);
-        *bytes = rest;
-        if self.body.len() < length {
+        let head = length.min(HEAD);
+        if self.body.len() < head {
+            self.keep(head, bytes);
+            if self.body.len() < head {
+                return Ok(None);
+            }
+            self.cut = length > head && unwanted(&self.body);
+        }
+        if self.cut {
+            let part = (length - head - self.passed).min(bytes.len());
+            self.passed += part;
+            *bytes = &bytes[part..];
+        } else {
+            self.keep(length, bytes);
+        }
+        if self.body.len() + self.passed < length {
             return Ok(None);
         }
-        self.header = Header::default();
+        let Self { body, cut, .. } = std::mem::take(self);
         let [_, _, _, _, a, b, c, d, kind, _flags] = header;
         Ok(Some(Message {
             connection,
             stream: u32::from_be_bytes([a, b, c, d]),
             kind: Kind::of(kind),
-            body: std::mem::take(&mut self.body),
+            body,
+            cut,
         }))
+    }
+
+    /// Keeps of the bytes what the body lacks to that length.
+    fn keep(&mut self, length: usize, bytes: &mut &[u8]) {
+        let (part, rest) = bytes.split_at((length - self.body.len()).min(bytes.len()));
+        self.body.extend_from_slice(part);
+        *bytes = rest;
     }
 }
 

@@ -6,13 +6,14 @@ use super::*;
 
 fn message() -> impl Strategy<Value = Message> {
     let connection = prop_oneof![Just(Connection::Plugin), Just(Connection::Runtime)];
-    let body = prop::collection::vec(any::<u8>(), 0..40);
+    let body = prop::collection::vec(any::<u8>(), 0..90);
     (connection, any::<u32>(), any::<u8>(), body).prop_map(|(connection, stream, kind, body)| {
         Message {
             connection,
             stream,
             kind: Kind::of(kind),
             body,
+            cut: false,
         }
     })
 }
@@ -56,12 +57,36 @@ proptest! {
             bytes.extend(&foreign);
             bytes.extend(pieces(message, *size).concat());
         }
-        let mut incoming = Incoming::default();
+        let mut incoming = Incoming::new(|_| false);
         let chunks: Vec<&[u8]> = bytes.chunks(cut).collect();
         let read = read(&mut incoming, &chunks).unwrap();
         let sent: Vec<Message> = sent.into_iter().map(|(message, _)| message).collect();
         prop_assert_eq!(read, sent);
         prop_assert_eq!(incoming.held(), 0);
+    }
+
+    /// Of what isn't wanted only the beginning is kept, and what follows it is whole.
+    #[test]
+    fn what_is_not_wanted_takes_no_memory(
+        sent in prop::collection::vec(message(), 0..12),
+        size in 1_usize..60,
+        cut in 1_usize..70,
+    ) {
+        let bytes: Vec<u8> = sent.iter().flat_map(|message| pieces(message, size).concat()).collect();
+        let mut incoming = Incoming::new(|head| head[0] % 2 == 0);
+        let chunks: Vec<&[u8]> = bytes.chunks(cut).collect();
+        let read = read(&mut incoming, &chunks).unwrap();
+        let expected: Vec<Message> = sent
+            .into_iter()
+            .map(|mut message| {
+                message.cut = message.body.len() > HEAD && message.body[0] % 2 == 0;
+                if message.cut {
+                    message.body.truncate(HEAD);
+                }
+                message
+            })
+            .collect();
+        prop_assert_eq!(read, expected);
     }
 
     /// Messages of both connections whose pieces alternate.
@@ -75,7 +100,7 @@ proptest! {
             bytes.extend(first.get(index).into_iter().flatten());
             bytes.extend(second.get(index).into_iter().flatten());
         }
-        let read = read(&mut Incoming::default(), &[&bytes]).unwrap();
+        let read = read(&mut Incoming::new(|_| false), &[&bytes]).unwrap();
         prop_assert_eq!(read.len(), 2);
         prop_assert!(read.contains(&one) && read.contains(&two));
     }
@@ -83,7 +108,7 @@ proptest! {
     /// Any bytes: messages or an error, and never more memory than they have themselves, but for a vector's growth.
     #[test]
     fn any_bytes_are_harmless(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..8)) {
-        let mut incoming = Incoming::default();
+        let mut incoming = Incoming::new(|_| false);
         let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
         let given: usize = chunks.iter().map(|chunk| chunk.len()).sum();
         let _ = read(&mut incoming, &chunks);
@@ -97,7 +122,7 @@ proptest! {
         sent.extend(piece.to_be_bytes());
         sent.extend(body.to_be_bytes());
         sent.extend(bytes);
-        let mut incoming = Incoming::default();
+        let mut incoming = Incoming::new(|_| false);
         let read = read(&mut incoming, &[&sent]);
         prop_assert!(incoming.held() <= 2 * sent.len() + 16);
         if usize::try_from(piece).unwrap() > MAX_PIECE {
@@ -116,18 +141,18 @@ fn a_message_may_be_as_long_as_ttrpc_allows_and_no_longer() {
         bytes
     };
     let longest = u32::try_from(MAX_BODY).unwrap();
-    let mut incoming = Incoming::default();
+    let mut incoming = Incoming::new(|_| false);
     let body = vec![0; MAX_BODY];
     let all = read(&mut incoming, &[&message(longest), &body]).unwrap();
     assert_eq!((all.len(), all[0].body.len()), (1, MAX_BODY));
 
-    let too_long = read(&mut Incoming::default(), &[&message(longest + 1)]);
+    let too_long = read(&mut Incoming::new(|_| false), &[&message(longest + 1)]);
     assert_eq!(too_long, Err(WireError::Piece(MAX_PIECE + 1)));
     // In a piece that is allowed.
     let mut bytes = message(longest + 1);
     bytes[7] = 20;
     bytes[5] = 0;
-    let too_long = read(&mut Incoming::default(), &[&bytes]);
+    let too_long = read(&mut Incoming::new(|_| false), &[&bytes]);
     assert_eq!(too_long, Err(WireError::Body(MAX_BODY + 1)));
 }
 
@@ -138,6 +163,7 @@ fn a_message_of_ours_fits_the_other_sides_buffer() {
         stream: 1,
         kind: Kind::Response,
         body: vec![0; length],
+        cut: false,
     };
     assert!(message(MAX_OWN_PIECE - HEADER).piece().is_ok());
     let refused = message(MAX_OWN_PIECE - HEADER + 1).piece();
