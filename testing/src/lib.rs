@@ -3,6 +3,7 @@
 //!
 //! Nothing that a cluster runs may depend on this crate.
 
+pub mod actor;
 pub mod control_plane;
 pub mod grubby_standin;
 pub mod openshift_crds;
