@@ -49,6 +49,21 @@ pub enum InstallError {
     DoesNotRun(HostError),
 }
 
+/// Installs the program, and tells how that went. What fails is tried again by the next daemon: until then the hook finds
+/// the program of the former one, or none.
+pub async fn run(host: Host) {
+    match install(&host).await {
+        Ok(Installed::Already) => {
+            tracing::debug!(program = HOOK_PROGRAM, "the OCI hook's program is there")
+        }
+        Ok(Installed::Now) => tracing::info!(
+            program = HOOK_PROGRAM,
+            "the OCI hook's program is installed"
+        ),
+        Err(error) => tracing::warn!(%error, "the OCI hook's program"),
+    }
+}
+
 /// Installs the program if the host's is another one, and tries whether the host can run it. The copying is done off
 /// the daemon's own thread.
 pub async fn install(host: &Host) -> Result<Installed, InstallError> {
@@ -56,9 +71,12 @@ pub async fn install(host: &Host) -> Result<Installed, InstallError> {
     let installed = tokio::task::spawn_blocking(move || put(&own))
         .await
         .map_err(|_| InstallError::Ended)??;
-    host.run(&[HOOK_PROGRAM, "--version"], TIME)
-        .await
-        .map_err(InstallError::DoesNotRun)?;
+    // A folder in place of the host's programs has another one of that name, or none.
+    if host.runner().commands().is_none() {
+        host.run(&[HOOK_PROGRAM, "--version"], TIME)
+            .await
+            .map_err(InstallError::DoesNotRun)?;
+    }
     Ok(installed)
 }
 

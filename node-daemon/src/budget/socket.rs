@@ -24,8 +24,13 @@ use crate::oci_hook;
 const AT_ONCE: usize = 512;
 /// From a connection to its end: nobody waits there any longer than the hook does.
 const TIME: Duration = oci_hook::LIMIT;
+/// From a connection to its whole word: the hook speaks at once, and who is silent must not keep the others' places.
+const WORD_TIME: Duration = Duration::from_secs(1);
 /// After an accept that failed (no free file descriptor): connections that end give some back.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// Until another try for a socket that can't be had: a file system that is full or read-only.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// The socket can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +47,20 @@ pub enum SocketError {
 #[derive(Debug)]
 pub struct Listening(UnixListener);
 
-/// Listens below the host's root and brings every word to the door, until it is dropped.
-pub async fn serve(host: &Host, door: Door) -> Result<(), SocketError> {
-    Listening::at(host)?.serve(door).await;
-    Ok(())
+/// Listens below the host's root and brings every word to the door, until it is dropped. A socket that can't be had is
+/// told, and tried for again.
+pub async fn serve(host: Host, door: Door) {
+    let listening = loop {
+        match Listening::at(&host) {
+            Ok(listening) => break listening,
+            Err(error) => {
+                tracing::warn!(%error, "the OCI hook isn't heard, and pods get their budgets after they have started");
+                sleep(AGAIN).await;
+            }
+        }
+    };
+    tracing::info!(socket = HOOK_SOCKET, "the OCI hook is heard");
+    listening.serve(door).await;
 }
 
 impl Listening {
@@ -108,7 +123,8 @@ async fn connection(mut stream: UnixStream, door: Door) {
         );
         return;
     }
-    let answer = match word(&mut stream).await {
+    let said = timeout(WORD_TIME, word(&mut stream)).await;
+    let answer = match said.unwrap_or_else(|_| Err("no whole line in time".to_owned())) {
         Ok(announced) => ask(announced, &door).await,
         Err(why) => {
             tracing::warn!(
