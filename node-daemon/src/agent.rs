@@ -15,6 +15,7 @@ use realtime_core::kernel::{
     self, Command, Drain, Next, Observed, Offered, Record, Step, System, Wanted,
 };
 
+use crate::budget;
 use crate::cluster::ClusterError;
 use crate::host::{Host, HostError};
 use crate::{affinity, sources, system};
@@ -65,6 +66,8 @@ pub struct Agent {
     drain: Drain,
     /// Whether the host's CPUs are this process's.
     own_cpus: bool,
+    /// Pods' real-time scheduling, which goes on by itself.
+    budgets: Option<budget::Handle>,
     pace: pause::Pace,
 }
 
@@ -81,8 +84,15 @@ impl Agent {
             offered: None,
             drain: Drain::Unknown,
             own_cpus,
+            budgets: None,
             pace: pause::Pace::default(),
         }
+    }
+
+    /// With somebody who looks after pods: he is told what is set, and tells what is to be told.
+    #[must_use]
+    pub fn with_budgets(self, budgets: Option<budget::Handle>) -> Self {
+        Self { budgets, ..self }
     }
 
     /// Runs until `stop` completes. A step under way is given the time that the DaemonSet leaves it.
@@ -146,12 +156,19 @@ impl Agent {
             self.offered = None;
             self.rest = None;
             self.drain = Drain::Unknown;
+            if let Some(budgets) = &self.budgets {
+                budgets.set(None);
+            }
             return Ok(self.side.stand_down().await?);
         };
+        if let Some(budgets) = &self.budgets {
+            budgets.set(Some(&spec));
+        }
         if self.own_cpus {
             keep_to_reserved(&spec);
         }
-        let facts = self.eyes.facts(&self.host, &spec);
+        let mut facts = self.eyes.facts(&self.host, &spec);
+        facts.pods = self.budgets.as_mut().map(budget::Handle::told);
         if let Some((when, of, observed, next)) = self.rest.take()
             && of == wanted
             && when.elapsed() < LOOKED
@@ -277,7 +294,11 @@ impl Agent {
 
     async fn wait(&mut self, pause: Pause) {
         let Self {
-            side, eyes, rest, ..
+            side,
+            eyes,
+            rest,
+            budgets,
+            ..
         } = self;
         match pause.limit() {
             Some(limit) if limit.is_zero() => {}
@@ -286,10 +307,18 @@ impl Agent {
                 tokio::select! {
                     () = side.changed() => *rest = None,
                     () = eyes.changed() => {}
+                    () = told(budgets.as_mut()) => {}
                     () = pause::sleep(limit) => {}
                 }
             }
         }
+    }
+}
+
+async fn told(budgets: Option<&mut budget::Handle>) {
+    match budgets {
+        Some(budgets) => budgets.changed().await,
+        None => std::future::pending().await,
     }
 }
 

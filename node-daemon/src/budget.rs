@@ -1,7 +1,113 @@
 //! Real-time budget and policy of pods: the loop that hears of containers (OCI hook, NRI, inotify, API watch) and brings
 //! each what it asks for by one function and one writer. What is to be done, `core::rt` decides.
+//!
+//! It runs beside the agent, which a reboot or a package system may hold up for minutes: [`Handle`] is all that the two
+//! know of each other. Nothing here survives the process: the kernel's files are the record.
 
+mod bundle;
+mod cache;
 pub mod door;
+mod engine;
+mod ground;
+mod groups;
 pub mod install;
 pub mod look;
+pub mod policy;
+mod round;
+mod settings;
 pub mod socket;
+mod state;
+mod tell;
+
+use std::time::Duration;
+
+use kube::Client;
+use realtime_core::api::realtime_node::{NodePodBudgetStatus, RealtimeNodeSpec};
+use realtime_core::conditions::Decided;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::Cgroup;
+use crate::host::Host;
+use door::Door;
+use settings::Settings;
+
+/// Between two statuses that only budgets have changed: a hundred pods that come at once are one write, not a hundred.
+const GAP: Duration = Duration::from_secs(2);
+
+/// What is told to the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// `status.podBudget`.
+    pub status: NodePodBudgetStatus,
+    /// `BudgetReady`.
+    pub condition: Option<Decided>,
+}
+
+/// The agent's end.
+#[derive(Debug)]
+pub struct Handle {
+    config: Cgroup,
+    settings: watch::Sender<Option<Settings>>,
+    told: watch::Receiver<Told>,
+    last: Instant,
+}
+
+/// Begins the loop for a node of a cluster. Inside of a tokio runtime only. The door is for those who hear of containers.
+pub fn start(host: &Host, client: Client, node: &str, config: &Cgroup) -> (Handle, Door) {
+    let (settings, to_engine) = watch::channel(Settings::of(None, config));
+    let (from_engine, told) = watch::channel(Told::default());
+    let (door, knocks) = mpsc::channel(door::WAITING);
+    let news = tell::start(client.clone(), node);
+    let engine = engine::Engine {
+        host: host.clone(),
+        client,
+        node: node.to_owned(),
+        pods_group: config.pods_group.clone(),
+        settings: to_engine,
+        told: from_engine,
+        knocks,
+        news,
+    };
+    tokio::spawn(Box::pin(engine.run()));
+    let handle = Handle {
+        config: config.clone(),
+        settings,
+        told,
+        last: Instant::now(),
+    };
+    (handle, door)
+}
+
+impl Handle {
+    /// What the node shall be now; `None`: no RealtimeNode says so.
+    pub fn set(&self, spec: Option<&RealtimeNodeSpec>) {
+        let settings = Settings::of(spec, &self.config);
+        self.settings.send_if_modified(|known| {
+            let changed = *known != settings;
+            *known = settings;
+            changed
+        });
+    }
+
+    /// What is to be told, for the status.
+    pub fn told(&mut self) -> Told {
+        self.last = Instant::now();
+        self.told.borrow_and_update().clone()
+    }
+
+    /// The same, for whoever shows it besides.
+    pub fn subscribe(&self) -> watch::Receiver<Told> {
+        self.told.clone()
+    }
+
+    /// Returns when there is something new to tell. May be dropped at any time.
+    pub async fn changed(&mut self) {
+        // A clone's mark: ours stays until `told` is asked, so that nothing is lost when this is dropped.
+        let mut watched = self.told.clone();
+        if !watched.has_changed().unwrap_or(false) && watched.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        sleep_until(self.last + GAP).await;
+    }
+}

@@ -9,6 +9,7 @@ use realtime_core::api::realtime_node::RealtimeNodeSpec;
 use realtime_core::cpu_set::CpuSet;
 use realtime_core::input;
 use realtime_core::problem::{Problem, Problems};
+use realtime_core::rt::group::PodsGroup;
 use serde_json::Value;
 
 /// Longest file, bytes. What is larger is no configuration.
@@ -31,7 +32,7 @@ pub struct Config {
     pub kube_path: Option<String>,
     /// `node_name`.
     pub node_name: Option<String>,
-    /// The settings of pods' real-time budgets: kept, and not in effect yet.
+    /// The settings of pods' real-time budgets.
     pub cgroup: Cgroup,
     /// `node`: what this host shall be, without a cluster.
     pub node: Option<RealtimeNodeSpec>,
@@ -47,8 +48,8 @@ pub struct Config {
     pub state_directory: String,
 }
 
-/// rt-operator's settings of the cgroup handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// rt-operator's settings of the cgroup handler, and where the pods are.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     /// `cgroup_handler`. `None`: found by looking.
     pub handler: Option<CgroupHandler>,
@@ -56,6 +57,9 @@ pub struct Cgroup {
     pub v1_capacity: i64,
     /// Whether the file names one of them.
     pub given: bool,
+    /// `pods_group`: the kubelet's group of pods, as `/kubepods.slice`, where several kubelets share a host. `None`: found
+    /// by looking.
+    pub pods_group: Option<String>,
 }
 
 /// Which cgroup hierarchy pods' budgets go to.
@@ -79,6 +83,7 @@ impl Default for Config {
                 handler: None,
                 v1_capacity: CGROUP_V1_CAPACITY,
                 given: false,
+                pods_group: None,
             },
             node: None,
             reboot: false,
@@ -245,7 +250,21 @@ fn cgroup(value: &Value, problems: &mut Problems) -> Cgroup {
         handler,
         v1_capacity,
         given: handler.is_some() || capacity.is_some(),
+        pods_group: pods_group(value, problems),
     }
+}
+
+fn pods_group(value: &Value, problems: &mut Problems) -> Option<String> {
+    let given = value.get("pods_group").and_then(Value::as_str)?;
+    if PodsGroup::parse(given).is_none() {
+        problems.push(Problem::error(
+            "pods_group",
+            given,
+            "is no group of a kubelet's pods",
+            "write its path from the cgroup mount, as /kubepods or /kubepods.slice",
+        ));
+    }
+    Some(given.to_owned())
 }
 
 fn node(value: &Value, problems: &mut Problems) -> Option<RealtimeNodeSpec> {

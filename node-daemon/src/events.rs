@@ -1,4 +1,5 @@
-//! Events about this node, one for each change of phase, bounded. A courtesy: that one can't be written holds nothing up.
+//! Events about this node, one for each change of phase, and about pods, bounded. A courtesy: that one can't be written
+//! holds nothing up.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use realtime_core::names;
+use realtime_core::rt::outcome::PodNews;
 
-use crate::cluster::answer;
+use crate::cluster::{ClusterError, answer};
 
 /// Events about cluster-scoped objects live there.
 const NAMESPACE: &str = "default";
@@ -21,6 +23,11 @@ const NOTE: usize = 1000;
 const LIMIT: usize = 40;
 /// The time in which at most [`LIMIT`] are written.
 const WINDOW: Duration = Duration::from_hours(1);
+
+/// Events on pods that may come at once: a node has 250 pods at most.
+const BURST: u32 = 300;
+/// After a burst, one in each such time.
+const EACH: Duration = Duration::from_secs(1);
 
 /// What an Event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +91,76 @@ impl Events {
         }
         self.written.push_back(now);
         true
+    }
+}
+
+/// Keeps a node whose pods come and go without end from flooding the cluster.
+#[derive(Debug)]
+pub struct Budgeted {
+    left: u32,
+    since: Instant,
+}
+
+impl Default for Budgeted {
+    fn default() -> Self {
+        Self {
+            left: BURST,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Budgeted {
+    /// Returns when another one may be written.
+    pub async fn room(&mut self) {
+        let earned = self.since.elapsed().as_secs() / EACH.as_secs().max(1);
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(BURST);
+            self.left = self.left.saturating_add(earned).min(BURST);
+            self.since = Instant::now();
+        }
+        if self.left == 0 {
+            tokio::time::sleep(EACH).await;
+            self.since = Instant::now();
+        } else {
+            self.left -= 1;
+        }
+    }
+}
+
+/// Writes one about a pod, in its namespace.
+pub async fn on_pod(client: &Client, node: &str, news: &PodNews) -> Result<(), ClusterError> {
+    let (namespace, name) = &news.pod;
+    let regarding = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: Some(namespace.clone()),
+        name: Some(name.clone()),
+        uid: Some(news.uid.clone()),
+        ..ObjectReference::default()
+    };
+    let said = News {
+        warning: news.warning,
+        reason: news.reason.to_owned(),
+        note: news.note.clone(),
+    };
+    let now = Timestamp::now();
+    let mut event = event(node, &regarding, &said, now);
+    event.action = Some("ScheduleRealtime".to_owned());
+    // A pod's name may be as long as an object's may be at all (253): the time keeps names apart.
+    let short: String = name.chars().take(200).collect();
+    event.metadata.name = Some(format!("{short}.{:x}", now.as_nanosecond()));
+    event.metadata.namespace = Some(namespace.clone());
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let written = answer(
+        "writing an Event",
+        api.create(&PostParams::default(), &event),
+    )
+    .await;
+    match written {
+        // Its namespace is going: nobody will read it.
+        Err(ClusterError::Missing { .. }) => Ok(()),
+        written => written.map(drop),
     }
 }
 

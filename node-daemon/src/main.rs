@@ -14,7 +14,7 @@ use realtime_node_daemon::budget::look::probe;
 use realtime_node_daemon::cluster::{self, Cluster};
 use realtime_node_daemon::config::{Config, MAX_TEXT};
 use realtime_node_daemon::host::Host;
-use realtime_node_daemon::{cli, oci_hook, standalone};
+use realtime_node_daemon::{budget, cli, nri, oci_hook, standalone};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::filter::Targets;
@@ -75,18 +75,45 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "the daemon changes what boots, and must run as root"
     );
     standalone::tell(&config);
+    let mut budgets = None;
     let side = match &config.node {
         Some(spec) => {
             let alone = Alone::new(spec.clone(), config.reboot, config.retry.clone());
             Side::Alone(Box::new(alone))
         }
-        None => Side::Cluster(Box::new(InCluster::new(node(args, &config).await?))),
+        None => {
+            let cluster = node(args, &config).await?;
+            // A directory that plays a host has no containers.
+            if own_cpus {
+                budgets = Some(look_after_pods(&host, &cluster, &config));
+            }
+            Side::Cluster(Box::new(InCluster::new(cluster)))
+        }
     };
     let stop = stop_signal()?;
-    let agent = Agent::new(host, &config.state_directory, own_cpus, side);
+    let agent = Agent::new(host, &config.state_directory, own_cpus, side).with_budgets(budgets);
     Box::pin(agent.run(stopped(stop))).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The loop that gives pods their budgets, and those who tell it of containers before their processes begin.
+fn look_after_pods(host: &Host, cluster: &Cluster, config: &Config) -> budget::Handle {
+    let (handle, door) = budget::start(
+        host,
+        cluster.client().clone(),
+        cluster.name(),
+        &config.cgroup,
+    );
+    tokio::spawn(nri::run(host.clone(), door.clone()));
+    let host = host.clone();
+    tokio::spawn(async move {
+        if let Err(error) = budget::install::install(&host).await {
+            tracing::warn!(%error, "an OCI hook has no program to run");
+        }
+        budget::socket::serve(host, door).await;
+    });
+    handle
 }
 
 fn config(args: &Args) -> anyhow::Result<Config> {

@@ -10,6 +10,7 @@ use realtime_core::conditions::{self, Decided, reason};
 use realtime_core::host_facts::topology::with_what_was_known;
 use realtime_core::kernel::{Next, Observed, Step, Wanted};
 
+use crate::budget;
 use crate::events::News;
 
 /// What was looked at besides the kernel.
@@ -21,6 +22,8 @@ pub struct Facts {
     pub topology: NodeTopology,
     /// Where the node differs from its spec, bounded.
     pub drift: Vec<Drift>,
+    /// Pods' real-time scheduling; `None`: nobody looks after it.
+    pub pods: Option<budget::Told>,
 }
 
 /// The status that says what was seen and decided. Times of what stayed the same are kept.
@@ -40,6 +43,7 @@ pub fn status(
         .iter()
         .cloned()
         .chain([drifted])
+        .chain(facts.pods.as_ref().and_then(|pods| pods.condition.clone()))
         .map(|decided| decided.timed(&old.conditions, generation, now))
         .collect::<Vec<_>>();
     RealtimeNodeStatus {
@@ -54,8 +58,13 @@ pub fn status(
         )),
         drift: since(&facts.drift, &old.drift, now),
         conditions: with_others(conditions, &old.conditions),
+        pod_budget: match &facts.pods {
+            None => old.pod_budget,
+            // Nothing is set.
+            Some(pods) if pods.condition.is_none() => None,
+            Some(pods) => Some(pods.status.clone()),
+        },
         // Not this part's word.
-        pod_budget: old.pod_budget,
         latency: old.latency,
     }
 }

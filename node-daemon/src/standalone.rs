@@ -12,14 +12,12 @@ pub fn host_name() -> std::io::Result<String> {
 
 /// What the configuration says and has no effect, so that nobody relies on it.
 pub fn tell(config: &Config) {
-    if config.cgroup.given {
-        tracing::warn!(
-            handler = ?config.cgroup.handler,
-            capacity = config.cgroup.v1_capacity,
-            "cgroup_handler and cgroup_v1_capacity are understood and not in effect yet: this version gives pods no real-time budgets"
-        );
-    }
     if config.node.is_some() {
+        if config.cgroup.given {
+            tracing::warn!(
+                "cgroup_handler and cgroup_v1_capacity have no effect while `node` is there: without a cluster no pods are known"
+            );
+        }
         tracing::info!(
             reboot = config.reboot,
             "without a cluster: what this host shall be is in the configuration file"

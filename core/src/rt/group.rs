@@ -167,6 +167,30 @@ pub struct PodsGroup {
 }
 
 impl PodsGroup {
+    /// From the path of the group of all pods, as `/kubepods` or `/a.slice/a-kubepods.slice`.
+    pub fn parse(path: &str) -> Option<Self> {
+        let mut parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+        let last = parts.pop()?;
+        if parts.iter().any(|part| part.is_empty() || *part == "..") {
+            return None;
+        }
+        let (driver, root) = if last == "kubepods" {
+            let root = parts.iter().map(|part| (*part).to_owned()).collect();
+            (Driver::Cgroupfs, root)
+        } else {
+            let mut prefix = String::new();
+            let mut root = Vec::new();
+            for slice in parts {
+                let part = slice.strip_suffix(".slice")?.strip_prefix(&prefix)?;
+                root.push(part.to_owned());
+                prefix = format!("{prefix}{part}-");
+            }
+            (Driver::Systemd, root)
+        };
+        let parsed = Self { driver, root };
+        (parsed.path() == path).then_some(parsed)
+    }
+
     /// The group of all pods: `/kubepods` or `/kubepods.slice`.
     pub fn path(&self) -> String {
         self.joined(&["kubepods".to_owned()])

@@ -33,6 +33,10 @@ pub enum MicrosError {
 }
 
 impl RuntimeMicros {
+    /// A whole CPU: the kernel never throttles.
+    #[allow(clippy::cast_possible_truncation, reason = "1,000,000")]
+    pub const WHOLE: Self = Self(PERIOD_US as u32);
+
     /// From microseconds of each second, 1 to 1,000,000.
     pub fn new(micros: u64) -> Result<Self, MicrosError> {
         u32::try_from(micros)

@@ -54,6 +54,7 @@ impl Eyes {
             host: known.facts.host.clone(),
             topology: known.facts.topology.clone(),
             drift: bounded(audited.audit.drift, MAX_DRIFT),
+            pods: None,
         };
         self.found = Some((spec.clone(), facts.clone()));
         facts

@@ -229,3 +229,18 @@ proptest! {
         let _ = (PodUid::new(&text), ContainerId::of_status(&text), Qos::parse(&text));
     }
 }
+
+#[test]
+fn the_group_of_all_pods_is_read_from_its_path() {
+    for path in [
+        "/kubepods",
+        "/kubepods.slice",
+        "/a/b/kubepods",
+        "/a.slice/a-b.slice/a-b-kubepods.slice",
+    ] {
+        assert_eq!(PodsGroup::parse(path).unwrap().path(), path);
+    }
+    for path in ["", "/", "kubepods", "/kubepods/", "//kubepods", "/../kubepods", "/a/kubepods.slice", "/x"] {
+        assert_eq!(PodsGroup::parse(path), None, "{path}");
+    }
+}

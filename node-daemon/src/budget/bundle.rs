@@ -1,0 +1,85 @@
+//! Whose container a new group is, by what its runtime keeps of it on the host: the annotations of the OCI specification.
+//! Reads; believes only what `core::rt::identity` can read.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use realtime_core::rt::group::ContainerId;
+use realtime_core::rt::identity::Identity;
+use realtime_core::rt::settle::Known;
+use serde::Deserialize;
+
+use crate::host::Host;
+
+/// Where runtimes keep a container's specification while it runs; `{}` is its id. With containerd the namespace
+/// `k8s.io` is the kubelet's. Docker's has no annotations, and is not looked for.
+const BUNDLES: [&str; 3] = [
+    "/run/containerd/io.containerd.runtime.v2.task/k8s.io/{}/config.json",
+    "/run/containers/storage/overlay-containers/{}/userdata/config.json",
+    "/var/lib/containers/storage/overlay-containers/{}/userdata/config.json",
+];
+/// A specification has some 20 kB; a larger one is none, and is not read.
+const LIMIT: u64 = 1 << 20;
+
+#[derive(Deserialize)]
+struct Specification {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// What a container's own runtime says of it; `None`: nothing.
+pub fn known(host: &Host, id: &ContainerId) -> Option<Known> {
+    for place in BUNDLES {
+        let Ok(file) = host.open(&place.replace("{}", id.as_str())) else {
+            continue;
+        };
+        let mut text = Vec::new();
+        if file.take(LIMIT).read_to_end(&mut text).is_err() {
+            continue;
+        }
+        // Half written: the runtime is at it, and the API's word comes later.
+        let Ok(specification) = serde_json::from_slice::<Specification>(&text) else {
+            continue;
+        };
+        let identity = Identity::of(&specification.annotations)?;
+        return Some(if identity.container.is_some() {
+            Known::Container(identity)
+        } else {
+            Known::Nobody
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_known_by_its_bundle_and_by_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path(), None);
+        let id = ContainerId::new(&"a1".repeat(32)).unwrap();
+        assert_eq!(known(&host, &id), None);
+        let path = BUNDLES[1].replace("{}", id.as_str());
+        let annotations = |kind: &str| {
+            serde_json::json!({"ociVersion": "1.2.0", "annotations": {
+                "io.kubernetes.cri-o.ContainerType": kind, "io.kubernetes.container.name": "main",
+                "io.kubernetes.pod.name": "spinner", "io.kubernetes.pod.namespace": "lab",
+            }})
+        };
+        let write = |text: &str| host.write_atomically(&path, text.as_bytes()).unwrap();
+        write(&annotations("container").to_string());
+        let Some(Known::Container(identity)) = known(&host, &id) else {
+            panic!("not known");
+        };
+        assert_eq!(
+            (identity.pod.as_str(), identity.container.as_deref()),
+            ("spinner", Some("main"))
+        );
+        write(&annotations("sandbox").to_string());
+        assert_eq!(known(&host, &id), Some(Known::Nobody));
+        write(r#"{"annotations": {"io.kub"#);
+        assert_eq!(known(&host, &id), None);
+    }
+}

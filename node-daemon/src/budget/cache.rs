@@ -1,0 +1,207 @@
+//! What the API server says of this node's pods and of the namespaces that may ask: two watches, and of each the little
+//! that is kept. Decides nothing, and asks for nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::{Namespace, Pod as KubernetesPod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::{ApiResource, PartialObjectMeta};
+use kube::core::{Object, Selector};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use realtime_core::rt::pod::{Pod, PodSpec, PodStatus};
+use realtime_core::rt::settle::PodKey;
+
+type SlimPod = Object<PodSpec, PodStatus>;
+type PodWatch = Pin<Box<dyn Stream<Item = Result<Event<SlimPod>, watcher::Error>> + Send>>;
+type NamespaceWatch =
+    Pin<Box<dyn Stream<Item = Result<Event<PartialObjectMeta<Namespace>>, watcher::Error>> + Send>>;
+
+/// A list is read in pages, so that a node with hundreds of pods doesn't need memory for all of them at once.
+const PAGE: u32 = 50;
+
+/// Pods and namespaces, as far as they are known.
+pub struct Cache {
+    client: Client,
+    pods: PodWatch,
+    namespaces: Option<NamespaceWatch>,
+    selector: Option<LabelSelector>,
+    /// Pods of this node that ask.
+    pub asking: BTreeMap<PodKey, Pod>,
+    /// All pods have been listed once.
+    pub pods_known: bool,
+    /// Namespaces whose pods may ask; `None`: all.
+    pub allowed: Option<BTreeSet<String>>,
+    /// All namespaces have been listed once, or none needs to be.
+    pub namespaces_known: bool,
+    listed_pods: BTreeSet<PodKey>,
+    listed_namespaces: BTreeSet<String>,
+    away: bool,
+}
+
+impl Cache {
+    /// Begins to watch.
+    pub fn new(client: Client, node: &str, selector: Option<LabelSelector>) -> Self {
+        let pods: Api<SlimPod> =
+            Api::all_with(client.clone(), &ApiResource::erase::<KubernetesPod>(&()));
+        let config = watcher::Config::default()
+            .fields(&format!("spec.nodeName={node}"))
+            .page_size(PAGE);
+        let mut cache = Self {
+            pods: watcher(pods, config).default_backoff().boxed(),
+            client,
+            namespaces: None,
+            selector: None,
+            asking: BTreeMap::new(),
+            pods_known: false,
+            allowed: None,
+            namespaces_known: true,
+            listed_pods: BTreeSet::new(),
+            listed_namespaces: BTreeSet::new(),
+            away: false,
+        };
+        cache.select(selector);
+        cache
+    }
+
+    /// Which namespaces may ask: another watch when it is another selector.
+    pub fn select(&mut self, selector: Option<LabelSelector>) {
+        if self.selector == selector {
+            return;
+        }
+        self.allowed = selector.is_some().then(BTreeSet::new);
+        self.namespaces_known = selector.is_none();
+        // A selector that can't be one matches nothing: no namespace may ask.
+        let labels = selector
+            .clone()
+            .map(|selector| Selector::try_from(selector).map(|selector| selector.to_string()));
+        self.namespaces = match labels {
+            None => None,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the namespaceSelector can't be used: no namespace may ask");
+                self.namespaces_known = true;
+                None
+            }
+            Some(Ok(labels)) => {
+                let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
+                let config = watcher::Config::default().labels(&labels).page_size(PAGE);
+                Some(watcher(api, config).default_backoff().boxed())
+            }
+        };
+        self.selector = selector;
+    }
+
+    /// Whether everything has been listed once.
+    pub fn complete(&self) -> bool {
+        self.pods_known && self.namespaces_known
+    }
+
+    /// Returns when something that matters is another than it was. May be dropped at any time.
+    pub async fn changed(&mut self) {
+        loop {
+            let news = tokio::select! {
+                event = self.pods.next() => match event {
+                    Some(Ok(event)) => { self.answers(); self.pod(event) }
+                    Some(Err(error)) => { self.fails(&error); false }
+                    // kube's watches never end.
+                    None => std::future::pending().await,
+                },
+                event = next(&mut self.namespaces) => match event {
+                    Some(Ok(event)) => { self.answers(); self.namespace(event) }
+                    Some(Err(error)) => { self.fails(&error); false }
+                    None => std::future::pending().await,
+                },
+            };
+            if news {
+                return;
+            }
+        }
+    }
+
+    fn answers(&mut self) {
+        if std::mem::take(&mut self.away) {
+            tracing::info!("pods can be watched again");
+        }
+    }
+
+    fn fails(&mut self, error: &watcher::Error) {
+        if !std::mem::replace(&mut self.away, true) {
+            tracing::warn!(%error, "pods or namespaces can't be watched");
+        }
+    }
+
+    fn pod(&mut self, event: Event<SlimPod>) -> bool {
+        match event {
+            Event::Init => {
+                self.listed_pods.clear();
+                false
+            }
+            Event::InitApply(pod) => {
+                let key = key(&pod);
+                self.listed_pods.insert(key.clone());
+                self.keep(key, &pod)
+            }
+            Event::Apply(pod) => self.keep(key(&pod), &pod),
+            Event::Delete(pod) => self.asking.remove(&key(&pod)).is_some(),
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed_pods);
+                let before = self.asking.len();
+                self.asking.retain(|key, _| listed.contains(key));
+                let first = !std::mem::replace(&mut self.pods_known, true);
+                first || self.asking.len() != before
+            }
+        }
+    }
+
+    fn keep(&mut self, key: PodKey, pod: &SlimPod) -> bool {
+        let none = PodStatus::default();
+        let status = pod.status.as_ref().unwrap_or(&none);
+        match Pod::of(&pod.metadata, &pod.spec, status) {
+            None => self.asking.remove(&key).is_some(),
+            Some(view) if self.asking.get(&key) == Some(&view) => false,
+            Some(view) => {
+                self.asking.insert(key, view);
+                true
+            }
+        }
+    }
+
+    fn namespace(&mut self, event: Event<PartialObjectMeta<Namespace>>) -> bool {
+        let allowed = self.allowed.get_or_insert_with(BTreeSet::new);
+        match event {
+            Event::Init => {
+                self.listed_namespaces.clear();
+                false
+            }
+            Event::InitApply(namespace) => {
+                self.listed_namespaces.insert(namespace.name_any());
+                false
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed_namespaces);
+                let first = !std::mem::replace(&mut self.namespaces_known, true);
+                let changed = *allowed != listed;
+                *allowed = listed;
+                first || changed
+            }
+            Event::Apply(namespace) => allowed.insert(namespace.name_any()),
+            Event::Delete(namespace) => allowed.remove(&namespace.name_any()),
+        }
+    }
+}
+
+fn key(pod: &SlimPod) -> PodKey {
+    (pod.namespace().unwrap_or_default(), pod.name_any())
+}
+
+async fn next(
+    watch: &mut Option<NamespaceWatch>,
+) -> Option<Result<Event<PartialObjectMeta<Namespace>>, watcher::Error>> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}

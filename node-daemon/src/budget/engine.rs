@@ -1,0 +1,250 @@
+//! The loop: hears of containers, settings and pods, and has the one function (`round`) do what is to be done. Never ends,
+//! and never waits for anything but news: what has to be tried again has its time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kube::Client;
+use realtime_core::rt::group::{self, Kind, PodUid, Qos};
+use realtime_core::rt::outcome::PodNews;
+use realtime_core::rt::request;
+use realtime_core::rt::settle::Known;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::Told;
+use super::bundle;
+use super::cache::Cache;
+use super::door::{Answer, Knock};
+use super::ground::Ground;
+use super::groups::{Groups, Happened};
+use super::round::Round;
+use super::settings::Settings;
+use super::state::{State, Waiting};
+use crate::host::Host;
+
+/// How long a start waits at most. NRI gives up on a plugin after 2 s, the OCI hook on the daemon as well.
+const PATIENCE: Duration = Duration::from_millis(1300);
+/// News of pods and groups come in bursts.
+const SETTLE: Duration = Duration::from_millis(60);
+/// Foreign writes are put right, but nobody is fought at full speed.
+const FOREIGN: Duration = Duration::from_millis(300);
+/// While the kubelet's group isn't there.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// All that the loop has.
+pub struct Engine {
+    pub host: Host,
+    pub client: Client,
+    pub node: String,
+    pub pods_group: Option<String>,
+    pub settings: watch::Receiver<Option<Settings>>,
+    pub told: watch::Sender<Told>,
+    pub knocks: mpsc::Receiver<Knock>,
+    pub news: mpsc::Sender<PodNews>,
+}
+
+impl Engine {
+    /// Runs for ever.
+    pub async fn run(mut self) {
+        let mut cache = None;
+        let mut state = State::default();
+        loop {
+            let settings = self.settings.borrow_and_update().clone();
+            let Some(settings) = settings else {
+                // Nothing is set: pods aren't even watched.
+                cache = None;
+                state = State::default();
+                self.told
+                    .send_if_modified(|told| std::mem::take(told) != Told::default());
+                tokio::select! {
+                    changed = self.settings.changed() => if changed.is_err() { return },
+                    Some(knock) = self.knocks.recv() => {
+                        let _ = knock.answer.send(Answer::NotAsked);
+                    }
+                }
+                continue;
+            };
+            let cache = cache.get_or_insert_with(|| {
+                Cache::new(self.client.clone(), &self.node, settings.namespaces.clone())
+            });
+            cache.select(settings.namespaces.clone());
+            if self.serve(&settings, cache, &mut state).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Serves until the settings change; `None`: nobody is left to serve.
+    async fn serve(
+        &mut self,
+        settings: &Settings,
+        cache: &mut Cache,
+        state: &mut State,
+    ) -> Option<()> {
+        let ground = Ground::look(&self.host, settings, self.pods_group.as_deref()).await;
+        tracing::info!(
+            mode = ?ground.mode.mode,
+            evidence = ground.mode.evidence,
+            pods = ground.pods_group,
+            "pods' real-time scheduling"
+        );
+        let mut groups = Groups::new(ground.mount().unwrap_or_default());
+        let mut round = Round {
+            host: &self.host,
+            settings,
+            ground: &ground,
+            told: &self.told,
+            news: &self.news,
+            policies: super::round::Policies::default(),
+            due: Some(Instant::now()),
+        };
+        let look_again = Instant::now() + LOOK;
+        loop {
+            // What waits for an answer is looked at in time, too.
+            let waiting = state.waiting.iter().map(|waiting| waiting.deadline).min();
+            let due = [round.due, waiting].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                changed = self.settings.changed() => return changed.ok(),
+                knock = self.knocks.recv() => {
+                    if let Some(id) = take(state, knock?) {
+                        round.start(cache, state, &id);
+                    }
+                }
+                happened = groups.next() => {
+                    on_group(&self.host, &mut round, cache, state, &mut groups, happened);
+                }
+                () = cache.changed() => {
+                    watch_pods(&self.host, &ground, cache, &mut groups);
+                    // Those that came before their pod was known.
+                    for id in state.waiting.iter().map(|waiting| waiting.id.clone()).collect::<Vec<_>>() {
+                        round.start(cache, state, &id);
+                    }
+                    round.within(SETTLE);
+                }
+                () = until(due) => {
+                    watch_pods(&self.host, &ground, cache, &mut groups);
+                    round.whole(cache, state);
+                }
+                () = sleep_until(look_again), if ground.hierarchy.is_some() && ground.pods_group.is_none() => {
+                    return Some(());
+                }
+            }
+        }
+    }
+}
+
+/// A start. Gives the id when there is something to do for it.
+fn take(state: &mut State, knock: Knock) -> Option<group::ContainerId> {
+    let Knock { announced, answer } = knock;
+    let Some(container) = announced.identity.container.clone() else {
+        let _ = answer.send(Answer::NotAsked);
+        return None;
+    };
+    if !request::asks(&announced.annotations) {
+        let _ = answer.send(Answer::NotAsked);
+        return None;
+    }
+    state.learn(&announced.id, &announced.identity);
+    state.waiting.push(Waiting {
+        id: announced.id.clone(),
+        pod: (announced.identity.namespace, announced.identity.pod),
+        container,
+        pid: announced.pid,
+        deadline: Instant::now() + PATIENCE,
+        answer: Some(answer),
+    });
+    Some(announced.id)
+}
+
+fn on_group(
+    host: &Host,
+    round: &mut Round<'_>,
+    cache: &Cache,
+    state: &mut State,
+    groups: &mut Groups,
+    happened: Happened,
+) {
+    match happened {
+        Happened::Made(path) => {
+            let Some(located) = group::locate(&path) else {
+                return;
+            };
+            let asking = cache
+                .asking
+                .values()
+                .any(|pod| pod.directory.as_ref() == Some(&located.pod));
+            if !asking {
+                return;
+            }
+            match located.container {
+                // The pod's own: what is in it already is looked at in the round.
+                None => {
+                    if groups.watch(host, &path) {
+                        round.within(Duration::ZERO);
+                    }
+                }
+                Some((Kind::Container, id)) => {
+                    if !round.ground.has_budgets() {
+                        groups.watch(host, &path);
+                    }
+                    if !state.known.contains_key(&id)
+                        && let Some(known) = bundle::known(host, &id)
+                    {
+                        match &known {
+                            Known::Container(identity) => state.learn(&id, identity),
+                            Known::Nobody => {
+                                state.known.insert(id.clone(), known);
+                            }
+                        }
+                    }
+                    round.appeared(cache, state, &id, &path);
+                }
+                Some(_) => {}
+            }
+        }
+        // The kernel keeps a removed group's part for some 10 to 35 ms.
+        Happened::Gone(_) => round.within(SETTLE),
+        Happened::Written(group) => {
+            if round.is_foreign(state, &group) {
+                round.within(FOREIGN);
+            }
+        }
+        Happened::Populated(_) => round.within(Duration::from_millis(5)),
+        Happened::Lost => round.within(Duration::ZERO),
+    }
+}
+
+/// Watches the groups in which something may happen, and no others.
+fn watch_pods(host: &Host, ground: &Ground, cache: &Cache, groups: &mut Groups) {
+    let (Some(pods), true) = (&ground.pods, ground.is_firm()) else {
+        return;
+    };
+    const CLASSES: [Qos; 3] = [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort];
+    let tops: BTreeSet<String> = CLASSES.map(|qos| pods.class(qos)).into();
+    for top in &tops {
+        groups.watch(host, top);
+    }
+    let directories: BTreeSet<&PodUid> = cache
+        .asking
+        .values()
+        .filter_map(|pod| pod.directory.as_ref())
+        .collect();
+    for uid in &directories {
+        CLASSES
+            .iter()
+            .any(|qos| groups.watch(host, &pods.pod(*qos, uid)));
+    }
+    groups.retain(|group| {
+        tops.contains(group)
+            || group::locate(group).is_some_and(|located| directories.contains(&located.pod))
+    });
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

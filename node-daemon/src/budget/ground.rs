@@ -1,0 +1,164 @@
+//! What the engine stands on: the node's mode, its rules, and the hierarchy in which containers' groups are. Looked at
+//! when the settings change, and again while the kubelet's group isn't there. Decides nothing.
+
+use realtime_core::api::realtime_node::BudgetMode;
+use realtime_core::rt::group::PodsGroup;
+use realtime_core::rt::micros::{PERIOD_US, RuntimeMicros};
+use realtime_core::rt::modes::{self, Mode};
+use realtime_core::rt::plan::{Group, Limits, Tree};
+use realtime_core::rt::settle::NodeRules;
+
+use super::cache::Cache;
+use super::look;
+use super::settings::Settings;
+use crate::cgroup::{CgroupError, Mounts, Scope, V1, V2};
+use crate::host::Host;
+
+const SYSCTL_RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
+const SYSCTL_PERIOD: &str = "/proc/sys/kernel/sched_rt_period_us";
+
+/// The hierarchy by which containers are known.
+#[derive(Debug)]
+pub enum Hierarchy {
+    /// Budgets.
+    V1(V1),
+    /// None: groups only say which threads are whose.
+    V2(V2),
+}
+
+/// What is found on the host.
+#[derive(Debug)]
+pub struct Ground {
+    /// The mode, and why.
+    pub mode: Mode,
+    /// `None`: nothing can be written, or there is nothing to write to yet.
+    pub hierarchy: Option<Hierarchy>,
+    /// The kubelet's group of pods. `None`: it isn't there yet.
+    pub pods: Option<PodsGroup>,
+    /// Its path from the mount.
+    pub pods_group: Option<String>,
+    smallest: RuntimeMicros,
+    isolated_domains: bool,
+}
+
+impl Ground {
+    /// Looks. `pods_group`: a person's word of where the kubelet's group is.
+    pub async fn look(host: &Host, settings: &Settings, pods_group: Option<&str>) -> Self {
+        let facts = look::facts(host, settings.enabled, settings.setting, false).await;
+        let mode = modes::mode(&facts);
+        let mounts = Mounts::read(host).unwrap_or_default();
+        let hierarchy = match (mode.mode, &mounts.v1_cpu, &mounts.v2) {
+            (BudgetMode::V1Budget, Some(mount), _) => V1::open(host, mount).map(Hierarchy::V1).ok(),
+            // A kernel without budgets for groups, on a host with version 1: its groups say who is who as well.
+            (BudgetMode::V2Policy, Some(mount), _) => V1::open(host, mount).map(Hierarchy::V1).ok(),
+            (BudgetMode::V2Policy, _, Some(mount)) => V2::open(host, mount).map(Hierarchy::V2).ok(),
+            _ => None,
+        };
+        let rules = look::rules(host);
+        let pods = match pods_group {
+            Some(group) => PodsGroup::parse(group),
+            None => look::pods_groups(host, &mounts).into_iter().next(),
+        };
+        Self {
+            mode,
+            hierarchy,
+            pods_group: pods.as_ref().map(PodsGroup::path),
+            pods,
+            smallest: rules.smallest,
+            isolated_domains: rules.isolated_domains,
+        }
+    }
+
+    /// Whether there is something to work on.
+    pub fn is_firm(&self) -> bool {
+        self.hierarchy.is_some() && self.pods_group.is_some()
+    }
+
+    /// Whether the kernel keeps budgets.
+    pub fn has_budgets(&self) -> bool {
+        self.mode.mode == BudgetMode::V1Budget
+    }
+
+    /// The hierarchy's mount on the host.
+    pub fn mount(&self) -> Option<&str> {
+        match self.hierarchy.as_ref()? {
+            Hierarchy::V1(v1) => Some(v1.mount()),
+            Hierarchy::V2(v2) => Some(v2.mount()),
+        }
+    }
+
+    /// The rules for pods.
+    pub fn rules(&self, settings: &Settings, cache: &Cache) -> NodeRules {
+        NodeRules {
+            mode: self.mode.mode,
+            smallest: self.smallest,
+            largest: settings.largest,
+            isolated_domains: self.isolated_domains,
+            namespaces: cache.allowed.clone(),
+        }
+    }
+
+    /// The limits, as the kernel has them now.
+    pub fn limits(&self, host: &Host, settings: &Settings) -> Limits {
+        let number = |path| {
+            host.read(path)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+        };
+        let period: Option<i64> = number(SYSCTL_PERIOD);
+        Limits {
+            // Unreadable is nothing: no budget is given on a guess.
+            sysctl_runtime_us: number(SYSCTL_RUNTIME).unwrap_or(0),
+            sysctl_period_us: period
+                .and_then(|period| u64::try_from(period).ok())
+                .unwrap_or(PERIOD_US),
+            reserve_us: settings.reserve_us,
+            capacity_us: settings.capacity_us,
+            pods_group: self.pods_group.clone().unwrap_or_default(),
+            room_to_die_us: u64::from(self.smallest.get()),
+        }
+    }
+
+    /// The tree; where the kernel keeps no budgets, the groups alone.
+    pub fn read(&self, scope: Scope<'_>) -> Result<Tree, CgroupError> {
+        let (Some(hierarchy), Some(pods_group)) = (&self.hierarchy, &self.pods_group) else {
+            return Ok(Tree::default());
+        };
+        let below = match (hierarchy, scope) {
+            (Hierarchy::V1(v1), scope) if self.has_budgets() => return v1.read(pods_group, scope),
+            (Hierarchy::V1(v1), _) => v1.groups_below(pods_group)?,
+            (Hierarchy::V2(v2), _) => v2.groups_below(pods_group)?,
+        };
+        let mut tree = Tree::default();
+        for group in below {
+            let none = Group {
+                runtime_us: 0,
+                period_us: PERIOD_US,
+                realtime_tasks: false,
+            };
+            tree.groups.insert(group, none);
+        }
+        Ok(tree)
+    }
+
+    /// The processes directly in a group.
+    pub fn processes(&self, group: &str) -> Vec<i32> {
+        match &self.hierarchy {
+            Some(Hierarchy::V1(v1)) => v1.processes(group),
+            Some(Hierarchy::V2(v2)) => v2.processes(group),
+            None => return Vec::new(),
+        }
+        .unwrap_or_default()
+    }
+
+    /// A process's group from the mount.
+    pub fn group_of(&self, pid: u32) -> Option<String> {
+        let pid = i32::try_from(pid).ok()?;
+        match self.hierarchy.as_ref()? {
+            Hierarchy::V1(v1) => v1.group_of(pid),
+            Hierarchy::V2(v2) => v2.group_of(pid),
+        }
+        .ok()
+        .flatten()
+    }
+}

@@ -1,0 +1,465 @@
+//! The one function that every way in ends in, and the one writer: read the tree, settle, plan, write, look at what came
+//! of it, tell. For one container that is about to start only the part of the tree around it is read; whatever that can't
+//! settle, a whole round does.
+
+mod policies;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState, NodePodBudgetStatus};
+use realtime_core::rt::group::{self, ContainerId, Kind};
+use realtime_core::rt::outcome::{self, Done, PodNews};
+use realtime_core::rt::plan::{self, Plan, Tree};
+use realtime_core::rt::settle::{Known, Settled, settle};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::Told;
+use super::bundle;
+use super::cache::Cache;
+use super::door::Answer;
+use super::ground::{Ground, Hierarchy};
+use super::settings::Settings;
+use super::state::State;
+use crate::cgroup::{CgroupError, Scope, writer};
+use crate::host::Host;
+pub use policies::Policies;
+
+/// Between two tries of a plan that the kernel refused.
+const AGAIN: Duration = Duration::from_millis(15);
+/// Removed groups keep their part of the budget for some 10 to 35 ms, and as long as an unreaped zombie is in them:
+/// longer than this it is something else.
+const DYING: Duration = Duration::from_secs(2);
+/// After a start that was served: the whole tree is looked at, and told.
+const TELL: Duration = Duration::from_millis(60);
+/// A host whose tree can't be read.
+const UNREADABLE: Duration = Duration::from_secs(10);
+
+/// What rounds of the same settings share.
+pub struct Round<'a> {
+    pub host: &'a Host,
+    pub settings: &'a Settings,
+    pub ground: &'a Ground,
+    pub told: &'a watch::Sender<Told>,
+    pub news: &'a mpsc::Sender<PodNews>,
+    pub policies: Policies,
+    /// When the next whole round is due.
+    pub due: Option<Instant>,
+}
+
+/// What came of trying to serve one start.
+enum Served {
+    Answer(Answer),
+    /// A whole round may do better.
+    NotYet,
+}
+
+impl Round<'_> {
+    /// A whole round no later than that.
+    pub fn within(&mut self, time: Duration) {
+        let at = Instant::now() + time;
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// A container whose start waits: served at once where its pod is known.
+    pub fn start(&mut self, cache: &Cache, state: &mut State, id: &ContainerId) {
+        let Some(waiting) = state.waiting.iter().find(|waiting| waiting.id == *id) else {
+            return;
+        };
+        if !cache.asking.contains_key(&waiting.pod) || !cache.namespaces_known {
+            return;
+        }
+        let group = waiting.pid.and_then(|pid| self.ground.group_of(pid));
+        let group = group.filter(|group| is_containers(group, id));
+        let served = match group {
+            Some(group) if self.ground.is_firm() => self.around(cache, state, id, &group),
+            _ => Served::NotYet,
+        };
+        match served {
+            Served::Answer(answer) => {
+                let mut answer = Some(answer);
+                state.answer(Instant::now(), |waiting| {
+                    (waiting.id == *id).then(|| answer.take()).flatten()
+                });
+                self.within(TELL);
+            }
+            Served::NotYet => self.whole(cache, state),
+        }
+    }
+
+    /// A group has appeared, and its container is known by its bundle or not at all.
+    pub fn appeared(&mut self, cache: &Cache, state: &mut State, id: &ContainerId, group: &str) {
+        let ours = matches!(state.known.get(id), Some(Known::Container(_)));
+        if ours && cache.namespaces_known {
+            self.around(cache, state, id, group);
+        }
+        self.within(TELL);
+    }
+
+    /// Whether a group has another value than we gave it.
+    pub fn is_foreign(&self, state: &State, group: &str) -> bool {
+        let Some(Hierarchy::V1(v1)) = &self.ground.hierarchy else {
+            return false;
+        };
+        match v1.runtime(group) {
+            Ok(Some(has)) => state.expected.get(group) != Some(&has),
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// One container, with what is around its group.
+    fn around(
+        &mut self,
+        cache: &Cache,
+        state: &mut State,
+        id: &ContainerId,
+        group: &str,
+    ) -> Served {
+        let rules = self.ground.rules(self.settings, cache);
+        let tree = match self.ground.read(Scope::Around(group)) {
+            Ok(tree) => tree,
+            Err(error) => {
+                tracing::debug!(%error, group, "the groups around it can't be read");
+                return Served::NotYet;
+            }
+        };
+        let settled = settle(&cache.asking, &state.known, &tree, &rules, false);
+        let whose = match state.known.get(id) {
+            Some(Known::Container(identity)) => identity,
+            _ => return Served::NotYet,
+        };
+        let key = (whose.namespace.clone(), whose.pod.clone());
+        if let Some(refused) = settled.refused.get(&key) {
+            return Served::Answer(Answer::Refused(refused.to_string()));
+        }
+        let assignment = settled
+            .assignments
+            .iter()
+            .find(|assignment| assignment.at.as_ref().is_some_and(|(at, _)| at == id));
+        let Some(assignment) = assignment else {
+            // Another container of a pod that asks, or one whose directory isn't its pod's.
+            return Served::Answer(Answer::NotAsked);
+        };
+        let mut wanted = settled.wanted.clone();
+        wanted.budgets.retain(|path, _| path == group);
+        wanted.leaving.clear();
+        if let Some(Hierarchy::V1(v1)) = &self.ground.hierarchy
+            && self.ground.has_budgets()
+            && !wanted.budgets.is_empty()
+        {
+            let limits = self.ground.limits(self.host, self.settings);
+            let plan = plan::plan(&wanted, &tree, &limits);
+            if !plan.refused.is_empty() {
+                return Served::NotYet;
+            }
+            let applied = writer::apply(v1, &plan.writes);
+            if let Some(error) = applied.failed {
+                tracing::debug!(%error, group, "not yet");
+                return Served::NotYet;
+            }
+            for write in &plan.writes {
+                state.expected.insert(write.group.clone(), write.to_us);
+            }
+        } else if !self.ground.has_budgets() && !wanted.budgets.is_empty() {
+            // What is left is counted over all containers.
+            return Served::NotYet;
+        }
+        let before_start = before_start(self.host, self.ground, group);
+        let besides = state.besides.entry(id.clone()).or_default();
+        besides.before_start = besides.before_start.or(before_start);
+        if let Some(scheduling) = &assignment.request.scheduling {
+            self.policies
+                .set(self.host, self.ground, id, group, scheduling, besides);
+            if let Some(words) = &besides.policy_failed {
+                return Served::Answer(Answer::Refused(words.clone()));
+            }
+        }
+        Served::Answer(Answer::Applied)
+    }
+
+    /// All pods and all groups.
+    pub fn whole(&mut self, cache: &Cache, state: &mut State) {
+        self.due = None;
+        let tree = match self.ground.read(Scope::Whole) {
+            Ok(tree) => tree,
+            Err(error) => {
+                tracing::warn!(%error, "the groups can't be read");
+                self.within(UNREADABLE);
+                return;
+            }
+        };
+        self.identify(cache, state, &tree);
+        let rules = self.ground.rules(self.settings, cache);
+        let mut settled = settle(&cache.asking, &state.known, &tree, &rules, cache.complete());
+        if !cache.namespaces_known {
+            // Nobody is refused, and nothing taken back, before it is known who may ask.
+            settled.refused.clear();
+        }
+        for group in state.refused.keys() {
+            settled.wanted.budgets.remove(group);
+        }
+        let limits = self.ground.limits(self.host, self.settings);
+        let plan = match &self.ground.hierarchy {
+            Some(Hierarchy::V1(v1)) if self.ground.has_budgets() => {
+                let plan = plan::plan(&settled.wanted, &tree, &limits);
+                let applied = writer::apply(v1, &plan.writes);
+                for error in &applied.undo_failed {
+                    tracing::warn!(%error, "what was begun could not be taken back");
+                }
+                self.look_after(state, &tree, &settled, &plan, applied.done, applied.failed);
+                plan
+            }
+            _ => plan::account(&settled.wanted, self.settings.capacity_us),
+        };
+        let there = containers(&tree);
+        state.forget(&there);
+        self.note_starts(state, &settled, &plan);
+        self.policies
+            .all(self.host, self.ground, state, &settled, &plan);
+        if let Some(time) = self.policies.again() {
+            self.within(time);
+        }
+        self.tell(cache, state, &tree, &settled, &plan, &limits);
+    }
+
+    /// Containers of asking pods that nobody has told of: after a start of the daemon, or when inotify missed them.
+    fn identify(&self, cache: &Cache, state: &mut State, tree: &Tree) {
+        let asking: BTreeSet<_> = cache
+            .asking
+            .values()
+            .filter_map(|pod| pod.directory.as_ref())
+            .collect();
+        let told: BTreeSet<&ContainerId> = cache
+            .asking
+            .values()
+            .flat_map(|pod| pod.ids.keys())
+            .collect();
+        for path in tree.groups.keys() {
+            let Some(located) = group::locate(path).filter(|located| located.own == path.len())
+            else {
+                continue;
+            };
+            let Some((Kind::Container, id)) = located.container else {
+                continue;
+            };
+            if !asking.contains(&located.pod) || told.contains(&id) || state.known.contains_key(&id)
+            {
+                continue;
+            }
+            match bundle::known(self.host, &id) {
+                Some(Known::Container(identity)) => state.learn(&id, &identity),
+                Some(Known::Nobody) => {
+                    state.known.insert(id, Known::Nobody);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// What the kernel has after a plan, and what to do about one that failed.
+    fn look_after(
+        &mut self,
+        state: &mut State,
+        tree: &Tree,
+        settled: &Settled,
+        plan: &Plan,
+        done: usize,
+        failed: Option<CgroupError>,
+    ) {
+        state.expected = tree
+            .groups
+            .iter()
+            .map(|(group, has)| (group.clone(), has.runtime_us))
+            .collect();
+        for finding in &plan.findings {
+            tracing::debug!(%finding, "found");
+        }
+        let Some(error) = failed else {
+            for write in &plan.writes {
+                state.expected.insert(write.group.clone(), write.to_us);
+                tracing::debug!(
+                    group = write.group,
+                    from = write.from_us,
+                    to = write.to_us,
+                    "written"
+                );
+            }
+            state.failing = None;
+            return;
+        };
+        let now = Instant::now();
+        let since = *state.failing.get_or_insert(now);
+        if now.duration_since(since) < DYING {
+            tracing::debug!(%error, "the kernel refused; trying again");
+            self.within(AGAIN);
+            return;
+        }
+        // Longer than dying groups take: whose budget it was for is refused, and the others get theirs.
+        tracing::warn!(%error, "the kernel keeps refusing");
+        state.failing = None;
+        let Some(write) = plan.writes.get(done) else {
+            return;
+        };
+        let below = format!("{}/", write.group);
+        let mut left_out = false;
+        for (group, budget) in &settled.wanted.budgets {
+            let lacks = tree
+                .groups
+                .get(group)
+                .is_some_and(|has| has.runtime_us >= 0 && has.runtime_us < i64::from(budget.get()));
+            if lacks && (*group == write.group || group.starts_with(&below)) {
+                state.refused.insert(group.clone(), error.to_string());
+                left_out = true;
+            }
+        }
+        if left_out {
+            self.within(AGAIN);
+        }
+    }
+
+    /// Whether new containers had begun when what they asked for was in place.
+    fn note_starts(&self, state: &mut State, settled: &Settled, plan: &Plan) {
+        for assignment in &settled.assignments {
+            let Some((id, group)) = &assignment.at else {
+                continue;
+            };
+            let granted = assignment.request.runtime.is_none() || plan.granted.contains_key(group);
+            if granted && !state.besides.contains_key(id) && state.failing.is_none() {
+                let before_start = before_start(self.host, self.ground, group);
+                let besides = state.besides.entry(id.clone()).or_default();
+                // A container that was there before this daemon: nobody knows.
+                besides.before_start = before_start.filter(|before| *before || self.told_once());
+            }
+        }
+    }
+
+    fn told_once(&self) -> bool {
+        self.told.borrow().condition.is_some()
+    }
+
+    /// Entries, the condition, news; and those who wait are answered.
+    fn tell(
+        &mut self,
+        cache: &Cache,
+        state: &mut State,
+        tree: &Tree,
+        settled: &Settled,
+        plan: &Plan,
+        limits: &plan::Limits,
+    ) {
+        // Groups that were refused and are gone may come again.
+        state
+            .refused
+            .retain(|group, _| tree.groups.contains_key(group));
+        let done = Done {
+            mode: &self.ground.mode,
+            pods: &cache.asking,
+            settled,
+            plan,
+            kernel: &state.refused,
+            containers: &state.besides,
+        };
+        let entries = outcome::entries(&done);
+        let trying = state.failing.is_some();
+        state.answer(Instant::now(), |waiting| {
+            if trying || !cache.complete() {
+                return None;
+            }
+            let entry = entries.iter().find(|entry| {
+                (&entry.namespace, &entry.pod) == (&waiting.pod.0, &waiting.pod.1)
+                    && entry.container == waiting.container
+            });
+            match entry {
+                None => cache
+                    .asking
+                    .contains_key(&waiting.pod)
+                    .then_some(Answer::NotAsked),
+                Some(entry) => match entry.state {
+                    ContainerBudgetState::Applied => Some(Answer::Applied),
+                    ContainerBudgetState::Refused => {
+                        Some(Answer::Refused(entry.message.clone().unwrap_or_default()))
+                    }
+                    ContainerBudgetState::Pending => None,
+                },
+            }
+        });
+        if trying || !cache.complete() {
+            return;
+        }
+        let capacity = match self.ground.mode.mode {
+            BudgetMode::V1Budget => plan::capacity_us(tree, limits),
+            BudgetMode::V2Policy => self.settings.capacity_us,
+            BudgetMode::Blocked | BudgetMode::Off => 0,
+        };
+        let condition = outcome::condition(&self.ground.mode, &entries, &plan.findings);
+        let now = Told {
+            status: NodePodBudgetStatus {
+                mode: Some(self.ground.mode.mode),
+                evidence: Some(self.ground.mode.evidence.clone()),
+                remedy: self.ground.mode.remedy.clone(),
+                capacity_microseconds: i64::try_from(capacity).ok(),
+                allocated_microseconds: Some(plan.allocated_us.max(0)),
+                containers: entries,
+            },
+            condition: Some(condition),
+        };
+        let news = {
+            let before = self.told.borrow();
+            outcome::news(
+                &before.status.containers,
+                &now.status.containers,
+                &cache.asking,
+            )
+        };
+        for news in news {
+            // Full: Events are a courtesy.
+            let _ = self.news.try_send(news);
+        }
+        self.told.send_if_modified(|told| {
+            let changed = *told != now;
+            *told = now;
+            changed
+        });
+    }
+}
+
+/// The group is that container's, or crun's below it.
+fn is_containers(group: &str, id: &ContainerId) -> bool {
+    group::locate(group).is_some_and(
+        |located| matches!(&located.container, Some((Kind::Container, found)) if found == id),
+    )
+}
+
+/// The containers of a tree.
+fn containers(tree: &Tree) -> BTreeSet<ContainerId> {
+    tree.groups
+        .keys()
+        .filter_map(|path| group::locate(path)?.container)
+        .map(|(_, id)| id)
+        .collect()
+}
+
+/// Whether a container's program has not begun: nothing is in its group, or only the runtime's own process that will
+/// become it. `None`: it can't be seen.
+fn before_start(host: &Host, ground: &Ground, group: &str) -> Option<bool> {
+    let processes = ground.processes(group);
+    let mut begun = false;
+    for pid in processes.iter().take(4) {
+        let name = host.read(&format!("/proc/{pid}/comm")).ok()?;
+        // runc's `runc:[2:INIT]`, crun's own name.
+        begun |= !(name.starts_with("runc:[") || name.trim() == "crun" || name.trim() == "youki");
+    }
+    Some(!begun)
+}
+
+/// For the status's readers: which containers have what, by their ids.
+pub fn by_group(settled: &Settled) -> BTreeMap<&str, &ContainerId> {
+    settled
+        .assignments
+        .iter()
+        .filter_map(|assignment| assignment.at.as_ref())
+        .map(|(id, group)| (group.as_str(), id))
+        .collect()
+}

@@ -1,0 +1,140 @@
+//! Policies on containers' threads, again and again while there are containers that ask for them, and whether they use more
+//! than their budget where the kernel doesn't keep them to it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use realtime_core::api::realtime_node::BudgetMode;
+use realtime_core::rt::group::ContainerId;
+use realtime_core::rt::outcome::Besides;
+use realtime_core::rt::plan::Plan;
+use realtime_core::rt::policy::{RtUsage, overrun};
+use realtime_core::rt::request::Scheduling;
+use realtime_core::rt::settle::Settled;
+
+use crate::budget::ground::{Ground, Hierarchy};
+use crate::budget::policy::{Members, Setter, sample};
+use crate::budget::state::State;
+use crate::host::Host;
+
+/// While a container begins, its program makes its threads.
+const BEGINNING: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
+/// Later: threads that were made by programs that were started in the container, as by `kubectl exec`.
+const LATER: Duration = Duration::from_secs(10);
+/// Between two samples of use.
+const SAMPLE: Duration = Duration::from_secs(10);
+
+/// What is remembered of containers that ask for a policy, or whose use is watched.
+#[derive(Debug, Default)]
+pub struct Policies {
+    setter: Setter,
+    /// How often each has been looked at.
+    looks: BTreeMap<ContainerId, usize>,
+    samples: BTreeMap<ContainerId, (Instant, RtUsage)>,
+    again: Option<Duration>,
+}
+
+impl Policies {
+    /// When to look again; `None`: nobody asks.
+    pub fn again(&self) -> Option<Duration> {
+        self.again
+    }
+
+    /// One container's threads.
+    pub fn set(
+        &mut self,
+        host: &Host,
+        ground: &Ground,
+        id: &ContainerId,
+        group: &str,
+        scheduling: &Scheduling,
+        besides: &mut Besides,
+    ) {
+        let Some(members) = members(ground) else {
+            return;
+        };
+        let outcome = self.setter.set(host, members, group, scheduling);
+        besides.policy_failed = outcome.failed.as_ref().map(|failed| {
+            format!("{failed}; see whether the container has a budget, and the daemon CAP_SYS_NICE")
+        });
+        besides.policy_set = outcome.complete;
+        let looks = self.looks.entry(id.clone()).or_default();
+        *looks = if outcome.complete {
+            looks.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
+    /// All containers that ask for one, and the use of those that the kernel doesn't keep to their budget.
+    pub fn all(
+        &mut self,
+        host: &Host,
+        ground: &Ground,
+        state: &mut State,
+        settled: &Settled,
+        plan: &Plan,
+    ) {
+        self.again = None;
+        let groups: BTreeMap<&str, &ContainerId> = super::by_group(settled);
+        self.setter.keep(|group| groups.contains_key(group));
+        self.looks.retain(|id, _| state.besides.contains_key(id));
+        self.samples.retain(|id, _| state.besides.contains_key(id));
+        for assignment in &settled.assignments {
+            let Some((id, group)) = &assignment.at else {
+                continue;
+            };
+            if assignment.request.runtime.is_some() && !plan.granted.contains_key(group) {
+                continue;
+            }
+            let mut besides = state.besides.get(id).cloned().unwrap_or_default();
+            if let Some(scheduling) = &assignment.request.scheduling {
+                self.set(host, ground, id, group, scheduling, &mut besides);
+                let looks = self.looks.get(id).copied().unwrap_or_default();
+                self.sooner(BEGINNING.get(looks).copied().unwrap_or(LATER));
+            }
+            if let Some(budget) = assignment.request.runtime
+                && ground.mode.mode == BudgetMode::V2Policy
+                && let Some(members) = members(ground)
+            {
+                self.sooner(SAMPLE);
+                let due = self
+                    .samples
+                    .get(id)
+                    .is_none_or(|(when, _)| when.elapsed() >= SAMPLE);
+                if due && let Ok(now) = sample(host, members, group) {
+                    let before = self
+                        .samples
+                        .insert(id.clone(), (Instant::now(), now.clone()));
+                    besides.overrun = before
+                        .and_then(|(_, before)| overrun(&before, &now, budget))
+                        .map(|overrun| {
+                            format!(
+                                "its real-time threads used {} % of CPU {}, more than the {budget} µs of each second that it asked for; \
+                                 the kernel doesn't hold it back on this node: ask for more, or let the program use less",
+                                overrun.used.used_ns.saturating_mul(100) / overrun.used.elapsed_ns.max(1),
+                                overrun.used.cpu,
+                            )
+                        });
+                }
+            }
+            state.besides.insert(id.clone(), besides);
+        }
+    }
+
+    fn sooner(&mut self, time: Duration) {
+        self.again = Some(self.again.map_or(time, |again| again.min(time)));
+    }
+}
+
+fn members(ground: &Ground) -> Option<&dyn Members> {
+    match ground.hierarchy.as_ref()? {
+        Hierarchy::V1(v1) => Some(v1),
+        Hierarchy::V2(v2) => Some(v2),
+    }
+}

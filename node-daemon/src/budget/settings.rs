@@ -1,0 +1,114 @@
+//! What is set for pods' real-time scheduling: by the RealtimeNode's spec, else by the configuration file. Turns values
+//! into values.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use realtime_core::api::realtime_node::RealtimeNodeSpec;
+use realtime_core::rt::micros::RuntimeMicros;
+use realtime_core::rt::modes::ModeSetting;
+use realtime_core::selector;
+
+use crate::config::{Cgroup, CgroupHandler};
+
+/// Kept free for the host below the root group, microseconds of each second, where a profile shares a node out.
+const RESERVE_US: u64 = 100_000;
+
+/// What is set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Pods may have something.
+    pub enabled: bool,
+    /// Which hierarchy, by a person's word.
+    pub setting: ModeSetting,
+    /// Microseconds of each second for all pods together.
+    pub capacity_us: u64,
+    /// Kept free below the root group for the host, microseconds of each second.
+    pub reserve_us: u64,
+    /// What one container may ask for.
+    pub largest: RuntimeMicros,
+    /// Namespaces whose pods may ask; `None`: all.
+    pub namespaces: Option<LabelSelector>,
+}
+
+impl Settings {
+    /// For a node: the profile's word, else the configuration file's, else none.
+    pub fn of(spec: Option<&RealtimeNodeSpec>, config: &Cgroup) -> Option<Self> {
+        let setting = match config.handler {
+            None => ModeSetting::Auto,
+            Some(CgroupHandler::Noop) => ModeSetting::Noop,
+            Some(CgroupHandler::V1) => ModeSetting::CgroupV1,
+            Some(CgroupHandler::V2) => ModeSetting::CgroupV2,
+        };
+        if let Some(spec) = spec {
+            let budget = spec.pod_budget.as_ref()?;
+            return Some(Self {
+                enabled: true,
+                setting,
+                capacity_us: u64::try_from(budget.capacity_microseconds).unwrap_or(0),
+                reserve_us: RESERVE_US,
+                largest: micros(budget.max_per_container_microseconds)?,
+                namespaces: budget
+                    .namespace_selector
+                    .clone()
+                    .filter(|selector| !selector::is_empty(selector)),
+            });
+        }
+        // A configuration that names a capacity has reserved for the host what it leaves.
+        config.given.then(|| Self {
+            enabled: true,
+            setting,
+            capacity_us: u64::try_from(config.v1_capacity).unwrap_or(0),
+            reserve_us: 0,
+            largest: micros(config.v1_capacity).unwrap_or(RuntimeMicros::WHOLE),
+            namespaces: None,
+        })
+    }
+}
+
+fn micros(number: i64) -> Option<RuntimeMicros> {
+    RuntimeMicros::new(u64::try_from(number).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use realtime_core::api::realtime_node::NodePodBudgetSpec;
+
+    const NOTHING: Cgroup = Cgroup {
+        handler: None,
+        v1_capacity: 950_000,
+        given: false,
+        pods_group: None,
+    };
+
+    #[test]
+    fn the_profile_outweighs_the_file_and_without_both_there_is_nothing() {
+        let file = Cgroup {
+            handler: Some(CgroupHandler::V1),
+            given: true,
+            ..NOTHING.clone()
+        };
+        let spec = RealtimeNodeSpec {
+            pod_budget: Some(NodePodBudgetSpec {
+                capacity_microseconds: 800_000,
+                max_per_container_microseconds: 500_000,
+                namespace_selector: Some(LabelSelector::default()),
+            }),
+            ..RealtimeNodeSpec::default()
+        };
+        let by_profile = Settings::of(Some(&spec), &file).unwrap();
+        assert_eq!(
+            (by_profile.capacity_us, by_profile.reserve_us),
+            (800_000, RESERVE_US)
+        );
+        assert_eq!(by_profile.setting, ModeSetting::CgroupV1);
+        assert_eq!(by_profile.namespaces, None);
+        let by_file = Settings::of(None, &file).unwrap();
+        assert_eq!((by_file.capacity_us, by_file.reserve_us), (950_000, 0));
+        assert_eq!(Settings::of(None, &NOTHING), None);
+        // A profile without podBudget switches it off.
+        assert_eq!(
+            Settings::of(Some(&RealtimeNodeSpec::default()), &file),
+            None
+        );
+    }
+}

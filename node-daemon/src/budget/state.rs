@@ -1,0 +1,100 @@
+//! What the engine knows of containers, for as long as their groups are there. Holds no decision about budgets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use realtime_core::rt::group::ContainerId;
+use realtime_core::rt::identity::Identity;
+use realtime_core::rt::outcome::Besides;
+use realtime_core::rt::settle::{Known, PodKey};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::door::Answer;
+
+/// Containers, and who waits for them.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Whose container an id is, by the runtime's word.
+    pub known: BTreeMap<ContainerId, Known>,
+    /// What else is known of them.
+    pub besides: BTreeMap<ContainerId, Besides>,
+    /// Starts that wait for an answer.
+    pub waiting: Vec<Waiting>,
+    /// What each group has by our own last look or write: another value was written by somebody else.
+    pub expected: BTreeMap<String, i64>,
+    /// Groups whose budget the kernel refused for longer than dying groups take, and its words. They are left out of
+    /// plans until something changes.
+    pub refused: BTreeMap<String, String>,
+    /// Since when plans fail.
+    pub failing: Option<Instant>,
+}
+
+/// A start that waits.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The container.
+    pub id: ContainerId,
+    /// Its pod.
+    pub pod: PodKey,
+    /// Its name.
+    pub container: String,
+    /// Its first process.
+    pub pid: Option<u32>,
+    /// Until when.
+    pub deadline: Instant,
+    /// Where the answer goes; `None` when nobody waits for one.
+    pub answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl State {
+    /// Takes a runtime's word. A container that had the same name is replaced: it never gets anything again.
+    pub fn learn(&mut self, id: &ContainerId, identity: &Identity) {
+        let same = |known: &Identity| {
+            known.namespace == identity.namespace
+                && known.pod == identity.pod
+                && known.container == identity.container
+        };
+        for (other, known) in &mut self.known {
+            if other != id && matches!(known, Known::Container(known) if same(known)) {
+                *known = Known::Nobody;
+            }
+        }
+        self.known
+            .insert(id.clone(), Known::Container(identity.clone()));
+    }
+
+    /// Forgets containers whose groups are gone.
+    pub fn forget(&mut self, there: &BTreeSet<ContainerId>) {
+        let waited: BTreeSet<ContainerId> = self
+            .waiting
+            .iter()
+            .map(|waiting| waiting.id.clone())
+            .collect();
+        let stays = |id: &ContainerId| there.contains(id) || waited.contains(id);
+        self.known.retain(|id, _| stays(id));
+        self.besides.retain(|id, _| stays(id));
+    }
+
+    /// Answers those that the function has an answer for, and those whose time is over.
+    pub fn answer(&mut self, now: Instant, mut answer: impl FnMut(&Waiting) -> Option<Answer>) {
+        self.waiting.retain_mut(|waiting| {
+            // Who has stopped to wait is forgotten.
+            if waiting.answer.as_ref().is_some_and(oneshot::Sender::is_closed) {
+                return false;
+            }
+            let decided = answer(waiting).or_else(|| {
+                (waiting.deadline <= now).then(|| {
+                    Answer::Refused(
+                        "the pod or the room for its budget was not there in time; it is tried again while the container runs"
+                            .to_owned(),
+                    )
+                })
+            });
+            let Some(decided) = decided else { return true };
+            if let Some(sender) = waiting.answer.take() {
+                let _ = sender.send(decided);
+            }
+            false
+        });
+    }
+}
