@@ -1,0 +1,93 @@
+//! What a budget does to threads that spin.
+
+use std::time::{Duration, Instant};
+
+use realtime_core::rt::micros::smallest_budget;
+use realtime_testing::skip;
+
+use super::bench::Bench;
+use super::task::{LIMIT, Task, within};
+
+/// Whole periods, so that it doesn't matter where in one the measuring begins.
+const PERIODS: u32 = 3;
+
+/// The share of one CPU that each of them ran.
+fn shares(tasks: &[&Task]) -> Vec<f64> {
+    let before: Vec<Duration> = tasks.iter().map(|task| task.ran()).collect();
+    let start = Instant::now();
+    std::thread::sleep(Duration::from_secs(1) * PERIODS);
+    let after: Vec<Duration> = tasks.iter().map(|task| task.ran()).collect();
+    let time = start.elapsed();
+    before
+        .iter()
+        .zip(after)
+        .map(|(before, after)| (after - *before).as_secs_f64() / time.as_secs_f64())
+        .collect()
+}
+
+/// It is throttled: it doesn't run, and it never blocks.
+fn stands_still(task: &Task) -> bool {
+    let before = task.ran();
+    std::thread::sleep(Duration::from_millis(100));
+    task.ran() == before
+}
+
+#[test]
+fn a_budget_holds_on_each_cpu_separately_and_throttling_is_not_told() {
+    let Some(bench) = Bench::with(200_000) else {
+        return;
+    };
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return skip::skip("this machine has one CPU");
+    }
+    bench.make_with("both", 200_000);
+    let (first, second) = (
+        bench.realtime_spinner("both", 0),
+        bench.realtime_spinner("both", 1),
+    );
+    let shares = shares(&[&first, &second]);
+    assert!(
+        shares.iter().all(|share| (0.15..0.25).contains(share)),
+        "200 ms of each second are about a fifth, on each of two CPUs: {shares:?}"
+    );
+    // Both were throttled most of the time.
+    let told = bench.read("both", "cpu.stat");
+    let throttled = told.lines().filter(|line| line.contains("throttled"));
+    let numbers: Vec<_> = throttled.map(|line| line.rsplit(' ').next()).collect();
+    assert!(
+        !numbers.is_empty() && numbers.iter().all(|number| *number == Some("0")),
+        "{told}"
+    );
+}
+
+#[test]
+fn with_a_tiny_budget_a_spinner_survives_sigkill_until_it_has_room() {
+    let Some(bench) = Bench::with(100_000) else {
+        return;
+    };
+    bench.make_with("tiny", 1);
+    let task = bench.realtime_spinner("tiny", 0);
+    // By the first tick it has used its budget of many periods.
+    assert!(within(LIMIT, || stands_still(&task)));
+    task.kill();
+    let died = within(Duration::from_millis(1_500), || task.is_dead());
+    assert!(!died, "1 µs of each second is enough to die on this kernel");
+    bench.write("tiny", "100000").unwrap();
+    assert!(
+        within(LIMIT, || task.is_dead()),
+        "100 ms of each second are not enough to die"
+    );
+}
+
+#[test]
+fn with_the_smallest_budget_that_is_granted_a_spinner_dies() {
+    let Some(bench) = Bench::with(20_000) else {
+        return;
+    };
+    // The tick of this kernel is not asked for: unknown is the careful answer.
+    bench.make_with("small", smallest_budget(None).get());
+    let task = bench.realtime_spinner("small", 0);
+    assert!(within(LIMIT, || stands_still(&task)));
+    task.kill();
+    assert!(within(LIMIT, || task.is_dead()));
+}
