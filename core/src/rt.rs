@@ -15,4 +15,5 @@ pub mod policy;
 pub mod request;
 pub mod selectors;
 pub mod settle;
+pub mod usage;
 pub mod why;
