@@ -10,9 +10,9 @@
 
 mod on_cluster;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt as _};
 use on_cluster::{Cluster, DAEMON, WORK, until};
@@ -217,18 +217,136 @@ async fn a_daemon_may_do_its_work_on_its_own_node_and_nothing_else() {
     );
     evict(&daemon, "app", uid).await.unwrap();
 
-    // Events about its node.
-    let events: Api<Event> = Api::namespaced(daemon.clone(), "default");
-    let event: Event = serde_json::from_value(json!({
-        "metadata": {"name": "machine-1.1", "namespace": "default"},
-        "eventTime": "2026-11-21T15:00:00.000000Z", "action": "SwitchKernel", "reason": "Draining",
-        "reportingController": names::DAEMON_FIELD_MANAGER, "reportingInstance": "machine-1", "type": "Normal",
-        "regarding": {"kind": "Node", "name": "machine-1"},
-    }))
-    .unwrap();
-    events.create(&PostParams::default(), &event).await.unwrap();
-
+    what_it_may_see(&daemon).await;
+    events(&daemon).await;
     a_token_without_a_node_is_refused(&cluster).await;
+}
+
+/// Pods of its node and namespaces, as they change; nothing else of a namespace.
+async fn what_it_may_see(daemon: &Client) {
+    let pods: Api<Pod> = Api::all(daemon.clone());
+    let of_node = WatchParams::default().fields("spec.nodeName=machine-1");
+    drop(pods.watch(&of_node, "0").await.unwrap());
+    let namespaces: Api<Namespace> = Api::all(daemon.clone());
+    let allowed = WatchParams::default().labels("realtime.openshift.io/allowed=true");
+    drop(namespaces.watch_metadata(&allowed, "0").await.unwrap());
+    namespaces
+        .list_metadata(&ListParams::default())
+        .await
+        .unwrap();
+    let label = json!({"metadata": {"labels": {"realtime.openshift.io/allowed": "true"}}});
+    let patched = namespaces
+        .patch(WORK, &PatchParams::default(), &Patch::Merge(label))
+        .await;
+    refused("a namespace's label", answer(patched), "cannot patch");
+    let maps: Api<ConfigMap> = Api::namespaced(daemon.clone(), names::OPERATOR_NAMESPACE);
+    let read = maps.get(names::CONFIG_MAP_NAMESPACES).await;
+    refused("a ConfigMap", answer(read), "cannot get");
+}
+
+/// An Event of that daemon, with this further content.
+fn event(namespace: &str, reporter: [&str; 2], regarding: Value) -> Event {
+    serde_json::from_value(json!({
+        "metadata": {"generateName": "machine-1-", "namespace": namespace},
+        "eventTime": "2026-11-21T15:00:00.000000Z", "action": "GiveBudget", "reason": "RealtimeApplied",
+        "reportingController": reporter[0], "reportingInstance": reporter[1], "type": "Normal",
+        "regarding": regarding,
+    }))
+    .unwrap()
+}
+
+/// About pods in their namespace, about its own node in `default`; always in its own name.
+async fn events(daemon: &Client) {
+    let ours = [names::DAEMON_FIELD_MANAGER, "machine-1"];
+    let pod = |namespace| json!({"kind": "Pod", "name": "app", "namespace": namespace});
+    let node = |kind, name| json!({"kind": kind, "name": name});
+    // Policies come into force one after another.
+    until("the policy on Events is in force", || async {
+        match write_event(daemon, "default", ours, node("Node", "machine-2")).await {
+            Err(_) => Ok(()),
+            Ok(()) => Err("accepted".to_owned()),
+        }
+    })
+    .await;
+    for (namespace, regarding) in [
+        ("default", node("Node", "machine-1")),
+        ("default", node("RealtimeNode", "machine-1")),
+        ("default", pod("default")),
+        (WORK, pod(WORK)),
+    ] {
+        write_event(daemon, namespace, ours, regarding)
+            .await
+            .unwrap();
+    }
+    let about = "is about a pod of the Event's namespace";
+    let own = "its token is of node \"machine-1\"";
+    for (what, namespace, reporter, regarding, words) in [
+        (
+            "a foreign node",
+            "default",
+            ours,
+            node("Node", "machine-2"),
+            about,
+        ),
+        (
+            "a foreign RealtimeNode",
+            "default",
+            ours,
+            node("RealtimeNode", "machine-2"),
+            about,
+        ),
+        (
+            "a Secret",
+            "default",
+            ours,
+            node("Secret", "machine-1"),
+            about,
+        ),
+        (
+            "its node elsewhere",
+            WORK,
+            ours,
+            json!({"kind": "Node", "name": "machine-1", "namespace": WORK}),
+            about,
+        ),
+        (
+            "something else than a pod",
+            WORK,
+            ours,
+            json!({"kind": "Service", "name": "a", "namespace": WORK}),
+            about,
+        ),
+        ("nothing", "default", ours, json!({}), about),
+        (
+            "a foreign node's name",
+            WORK,
+            [ours[0], "machine-2"],
+            pod(WORK),
+            own,
+        ),
+        ("another's name", WORK, ["kubelet", ours[1]], pod(WORK), own),
+    ] {
+        let said = write_event(daemon, namespace, reporter, regarding).await;
+        refused(what, said, words);
+    }
+    // A pod in another namespace than the Event's: the API server itself, or the policy.
+    write_event(daemon, WORK, ours, pod("default"))
+        .await
+        .unwrap_err();
+    let events: Api<Event> = Api::namespaced(daemon.clone(), WORK);
+    let listed = events.list(&ListParams::default()).await.map(drop);
+    refused("reading Events", answer(listed), "cannot list");
+}
+
+async fn write_event(
+    client: &Client,
+    namespace: &str,
+    reporter: [&str; 2],
+    regarding: Value,
+) -> Answer {
+    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let event = event(namespace, reporter, regarding);
+    answer(events.create(&PostParams::default(), &event).await)
 }
 
 /// A token of the same ServiceAccount that no pod has, as one that was asked for by hand.
@@ -258,6 +376,17 @@ async fn a_token_without_a_node_is_refused(cluster: &Cluster) {
         )
         .await,
         "token of its pod only",
+    );
+    refused(
+        "an Event",
+        write_event(
+            &stray,
+            WORK,
+            [names::DAEMON_FIELD_MANAGER, "machine-1"],
+            json!({"kind": "Pod", "name": "other", "namespace": WORK}),
+        )
+        .await,
+        "its token is of node \"\"",
     );
     // Nobody else is concerned: an admin and a kubelet do what they may.
     cluster
