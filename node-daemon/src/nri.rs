@@ -96,9 +96,10 @@ pub async fn run(host: Host, door: Door) {
         let text = error.to_string();
         // Each story is told once: with the pauses growing to half a minute, a line each time would be a lot.
         if ready || text != said {
-            match error {
-                NriError::NoSocket => tracing::info!("{text}; looked for again"),
-                _ => tracing::warn!("{text}; tried again"),
+            if matches!(error, NriError::NoSocket) {
+                tracing::info!("{text}; looked for again");
+            } else {
+                tracing::warn!("{text}; tried again");
             }
             said = text;
         }

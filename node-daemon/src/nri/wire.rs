@@ -177,25 +177,8 @@ impl Incoming {
         mut take: impl FnMut(Message),
     ) -> Result<(), WireError> {
         loop {
-            let (connection, left) = match self.piece.take() {
-                Some(piece) => piece,
-                None => {
-                    let Some(header) = self.header.fill(&mut bytes) else {
-                        return Ok(());
-                    };
-                    self.header = Header::default();
-                    let (number, length) = header.split_at(4);
-                    let length = number_of(length);
-                    if length > MAX_PIECE {
-                        return Err(WireError::Piece(length));
-                    }
-                    (
-                        u32::try_from(number_of(number))
-                            .ok()
-                            .and_then(Connection::of),
-                        length,
-                    )
-                }
+            let Some((connection, left)) = self.piece(&mut bytes)? else {
+                return Ok(());
             };
             let (mut part, rest) = bytes.split_at(left.min(bytes.len()));
             bytes = rest;
@@ -216,6 +199,26 @@ impl Incoming {
                 return Ok(());
             }
         }
+    }
+
+    /// The piece that the next bytes belong to, and what of it is still to come; none while its header isn't there.
+    fn piece(
+        &mut self,
+        bytes: &mut &[u8],
+    ) -> Result<Option<(Option<Connection>, usize)>, WireError> {
+        if let Some(piece) = self.piece.take() {
+            return Ok(Some(piece));
+        }
+        let Some([a, b, c, d, length @ ..]) = self.header.fill(bytes) else {
+            return Ok(None);
+        };
+        self.header = Header::default();
+        let length = number_of(&length);
+        if length > MAX_PIECE {
+            return Err(WireError::Piece(length));
+        }
+        let connection = Connection::of(u32::from_be_bytes([a, b, c, d]));
+        Ok(Some((connection, length)))
     }
 
     /// Bytes that it holds.
