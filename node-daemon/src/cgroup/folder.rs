@@ -165,20 +165,26 @@ impl Open<'_> {
 
     /// The one number in a file of this group (`below` is empty) or of one directly below; `None` when it isn't there.
     pub(super) fn number(&self, below: &str, file: &str) -> Result<Option<i64>, CgroupError> {
-        let mut buffer = [0; NUMBER];
-        let read = gone_is_none(
-            self.file(below, file)
-                .and_then(|fd| rustix::io::pread(&fd, &mut buffer[..], 0)),
-        );
-        let path = || self.folder.path(&child(&self.group, below), file);
-        match read {
-            Ok(None) => Ok(None),
-            Ok(Some(count)) => number(&buffer[..count], path).map(Some),
-            Err(error) => Err(CgroupError::Read {
-                path: path(),
-                source: error.into(),
-            }),
+        match self.open(below, file)? {
+            Some(open) => self.number_in(&open, below, file),
+            None => Ok(None),
         }
+    }
+
+    /// The same, of a file that is open.
+    pub(super) fn number_in(
+        &self,
+        open: &OwnedFd,
+        below: &str,
+        file: &str,
+    ) -> Result<Option<i64>, CgroupError> {
+        number_in(open, || self.folder.path(&child(&self.group, below), file))
+    }
+
+    /// A file of this group or of one directly below; `None` when it isn't there.
+    pub(super) fn open(&self, below: &str, file: &str) -> Result<Option<OwnedFd>, CgroupError> {
+        gone_is_none(self.file(below, file))
+            .map_err(|error| self.folder.failed(&child(&self.group, below), file, error))
     }
 
     /// The beginning of a file of this group, at most 4096 bytes; `None` when it isn't there.
@@ -224,15 +230,28 @@ pub(super) fn child(group: &str, name: &str) -> String {
     }
 }
 
-/// A number and a line's end.
-pub(super) fn number(bytes: &[u8], path: impl Fn() -> String) -> Result<i64, CgroupError> {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    text.trim_end()
-        .parse()
-        .map_err(|_| CgroupError::Unreadable {
-            path: path(),
-            text: String::from_utf8_lossy(bytes).into_owned(),
-        })
+/// The one number in an open file; `None` when its group is gone.
+pub(super) fn number_in(
+    file: &OwnedFd,
+    path: impl Fn() -> String,
+) -> Result<Option<i64>, CgroupError> {
+    let mut buffer = [0; NUMBER];
+    let count = match gone_is_none(rustix::io::pread(file, &mut buffer[..], 0)) {
+        Ok(Some(count)) => count,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            return Err(CgroupError::Read {
+                path: path(),
+                source: error.into(),
+            });
+        }
+    };
+    let text = std::str::from_utf8(&buffer[..count]).unwrap_or_default();
+    let number = text.trim_end().parse();
+    number.map(Some).map_err(|_| CgroupError::Unreadable {
+        path: path(),
+        text: String::from_utf8_lossy(&buffer[..count]).into_owned(),
+    })
 }
 
 /// The path below the mount, of a group whose path can't lead anywhere else.

@@ -2,20 +2,23 @@
 //! root group's.
 //!
 //! Made to be fast: between a group's mkdir and its budget there is less than half a millisecond. The mount is held open,
-//! each value is read into a buffer on the stack, and a period is read once for each group.
+//! and so are the budgets' files of the groups that are read each time (`v1/known.rs`).
 
-use std::collections::HashMap;
+mod known;
+mod reading;
+
 use std::sync::{Mutex, PoisonError};
 
 use realtime_core::rt::group::Controller;
-use realtime_core::rt::plan::{Group, Tree, Write};
+use realtime_core::rt::plan::{Tree, Write};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::folder::{Folder, Open, child, number};
-use super::{CgroupError, MAX_GROUPS, MAX_TASKS};
+use super::folder::{Folder, number_in};
+use super::{CgroupError, MAX_TASKS};
 use crate::host::Host;
-use crate::sched;
+use known::Known;
+use reading::Reading;
 
 /// The budget: microseconds of each period, −1 without limit.
 pub const RUNTIME: &str = "cpu.rt_runtime_us";
@@ -31,8 +34,7 @@ const PROCESSES: &str = "cgroup.procs";
 pub struct V1 {
     host: Host,
     folder: Folder,
-    /// By inode, of groups seen earlier.
-    periods: Mutex<HashMap<u64, u64>>,
+    known: Mutex<Known>,
 }
 
 /// How much of the tree is read.
@@ -45,24 +47,13 @@ pub enum Scope<'a> {
     Around(&'a str),
 }
 
-/// One reading of the tree.
-struct Reading<'a> {
-    tree: Tree,
-    pods_group: &'a str,
-    /// Which groups' threads are looked at: `None` for all of the pods'.
-    threads_of: Option<&'a str>,
-    /// Of groups seen earlier, by inode: nobody changes a period in the ordinary course, and a whole reading looks again.
-    known: HashMap<u64, u64>,
-    seen: HashMap<u64, u64>,
-}
-
 impl V1 {
     /// Opens the hierarchy at its mount point on the host.
     pub fn open(host: &Host, mount: &str) -> Result<Self, CgroupError> {
         Ok(Self {
             host: host.clone(),
             folder: Folder::open(host, mount)?,
-            periods: Mutex::default(),
+            known: Mutex::default(),
         })
     }
 
@@ -81,51 +72,8 @@ impl V1 {
     /// `realtime_tasks` is looked for in the pods' groups that have a budget, and of [`Scope::Around`] only in the group
     /// and those above it; elsewhere it is false. A group with more than [`MAX_TASKS`] threads counts as having some.
     pub fn read(&self, pods_group: &str, scope: Scope<'_>) -> Result<Tree, CgroupError> {
-        let mut periods = self.periods.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reading = Reading {
-            tree: Tree::default(),
-            pods_group,
-            threads_of: None,
-            known: HashMap::new(),
-            seen: HashMap::new(),
-        };
-        match scope {
-            Scope::Whole => {
-                self.read_whole(&mut reading)?;
-                *periods = reading.seen;
-            }
-            Scope::Around(group) => {
-                reading.threads_of = Some(group);
-                reading.known = std::mem::take(&mut *periods);
-                let read = self.read_around(&mut reading, group);
-                *periods = reading.known;
-                periods.extend(reading.seen);
-                if periods.len() > MAX_GROUPS {
-                    periods.clear();
-                }
-                read?;
-            }
-        }
-        Ok(reading.tree)
-    }
-
-    fn read_whole(&self, reading: &mut Reading<'_>) -> Result<(), CgroupError> {
-        let pods_group = reading.pods_group;
-        for group in way(pods_group) {
-            reading.below(&self.folder, group)?;
-        }
-        let mut next: Vec<String> = reading.children_of(pods_group);
-        while let Some(group) = next.pop() {
-            next.extend(reading.below(&self.folder, &group)?);
-        }
-        Ok(())
-    }
-
-    fn read_around(&self, reading: &mut Reading<'_>, group: &str) -> Result<(), CgroupError> {
-        for above in way(group) {
-            reading.below(&self.folder, above)?;
-        }
-        Ok(())
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Reading::new(&self.folder, &mut known, pods_group, scope).read()
     }
 
     /// Writes a budget and reads it back. EINVAL: the groups' sums don't allow it (or a removed group still has its
@@ -148,18 +96,15 @@ impl V1 {
             .file(group, RUNTIME, OFlags::RDWR)
             .map_err(failed)?;
         rustix::io::write(&file, to_us.to_string().as_bytes()).map_err(failed)?;
-        let mut buffer = [0; 32];
-        let count = rustix::io::pread(&file, &mut buffer[..], 0)
-            .map_err(|error| self.folder.failed(group, RUNTIME, error))?;
-        let has = number(&buffer[..count], path)?;
-        if has == *to_us {
-            Ok(())
-        } else {
-            Err(CgroupError::Changed {
+        match number_in(&file, path)? {
+            // Gone since then: it has nothing more to get.
+            None => Ok(()),
+            Some(has) if has == *to_us => Ok(()),
+            Some(has) => Err(CgroupError::Changed {
                 path: path(),
                 value: *to_us,
                 has,
-            })
+            }),
         }
     }
 
@@ -189,122 +134,5 @@ impl V1 {
     /// The group of a process; `None` when it is gone, or its group is.
     pub fn group_of(&self, pid: i32) -> Result<Option<String>, CgroupError> {
         super::group_of(&self.host, pid, Controller::V1Cpu)
-    }
-}
-
-impl Reading<'_> {
-    /// Reads what is directly below a group, and of the root group its own values. Gives the groups that were found.
-    fn below(&mut self, folder: &Folder, group: &str) -> Result<Vec<String>, CgroupError> {
-        let Some(open) = folder.group(group)? else {
-            return Ok(Vec::new());
-        };
-        if group == "/" {
-            self.one(&open, "", None)?;
-        }
-        let mut children = Vec::new();
-        open.each_child(|name, inode| children.push((name.to_owned(), inode)))?;
-        let mut found = Vec::with_capacity(children.len());
-        for (name, inode) in children {
-            if self.tree.groups.len() >= MAX_GROUPS {
-                return Err(folder.too_many());
-            }
-            found.extend(self.one(&open, &name, Some(inode))?);
-        }
-        Ok(found)
-    }
-
-    /// Reads one group, and gives its path if it is there.
-    fn one(
-        &mut self,
-        open: &Open<'_>,
-        name: &str,
-        inode: Option<u64>,
-    ) -> Result<Option<String>, CgroupError> {
-        let Some(runtime_us) = open.number(name, RUNTIME)? else {
-            return Ok(None);
-        };
-        let known = inode.and_then(|inode| self.known.get(&inode).copied());
-        let period_us = match known {
-            Some(period) => period,
-            None => match open.number(name, PERIOD)? {
-                Some(period) => u64::try_from(period).unwrap_or(0),
-                None => return Ok(None),
-            },
-        };
-        if let Some(inode) = inode.filter(|_| known.is_none()) {
-            self.seen.insert(inode, period_us);
-        }
-        let path = child(&open.group, name);
-        let realtime_tasks =
-            runtime_us != 0 && self.threads_count(&path) && has_realtime(open, name)?;
-        let group = Group {
-            runtime_us,
-            period_us,
-            realtime_tasks,
-        };
-        self.tree.groups.insert(path.clone(), group);
-        Ok(Some(path))
-    }
-
-    fn threads_count(&self, path: &str) -> bool {
-        is_at_or_below(path, self.pods_group)
-            && self
-                .threads_of
-                .is_none_or(|group| is_at_or_below(group, path))
-    }
-
-    fn children_of(&self, group: &str) -> Vec<String> {
-        let below = self.tree.groups.keys();
-        below
-            .filter(|path| *path != group && is_at_or_below(path, group))
-            .cloned()
-            .collect()
-    }
-}
-
-/// A thread with SCHED_FIFO or SCHED_RR is directly in the group.
-fn has_realtime(open: &Open<'_>, name: &str) -> Result<bool, CgroupError> {
-    let mut found = false;
-    let mut count = 0;
-    open.each_number(name, TASKS, |tid| {
-        count += 1;
-        // One that is gone is none.
-        found = count > MAX_TASKS || sched::get(tid).is_ok_and(|thread| thread.is_realtime());
-        !found
-    })?;
-    Ok(found)
-}
-
-/// The root, and each group on the way to this one, itself the last.
-fn way(group: &str) -> impl Iterator<Item = &str> {
-    let ends = group.match_indices('/').skip(1).map(|(at, _)| at);
-    let last = (group != "/").then_some(group.len());
-    std::iter::once("/").chain(ends.chain(last).map(|end| &group[..end]))
-}
-
-fn is_at_or_below(path: &str, group: &str) -> bool {
-    group == "/"
-        || path
-            .strip_prefix(group)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_way_to_a_group() {
-        let way = |group| super::way(group).collect::<Vec<_>>();
-        assert_eq!(way("/"), ["/"]);
-        assert_eq!(way("/a"), ["/", "/a"]);
-        assert_eq!(way("/a/bc/d"), ["/", "/a", "/a/bc", "/a/bc/d"]);
-    }
-
-    #[test]
-    fn a_name_that_begins_alike_is_not_below() {
-        assert!(is_at_or_below("/kubepods/pod1", "/kubepods"));
-        assert!(is_at_or_below("/kubepods", "/kubepods") && is_at_or_below("/a", "/"));
-        assert!(!is_at_or_below("/kubepods-old", "/kubepods"));
     }
 }

@@ -327,6 +327,44 @@ fn what_is_around_a_group_is_the_way_to_it_and_what_is_beside_the_way() {
     );
 }
 
+/// The reader holds the budgets' files of groups open: that must not keep a removed one's budget.
+#[test]
+fn a_group_that_was_read_gives_its_budget_back_when_it_is_removed() {
+    let Some(bench) = Bench::with(20_000) else {
+        return;
+    };
+    bench.make_with(PODS, 20_000);
+    bench.make_with("kubepods/old", 20_000);
+    bench.make("kubepods/new");
+    let (old, new) = (bench.group("kubepods/old"), bench.group("kubepods/new"));
+    for _ in 0..2 {
+        let around = tree(&bench, Scope::Around(&new));
+        assert_eq!(around.groups[&old].runtime_us, 20_000);
+    }
+    bench.write("kubepods/old", "15000").unwrap();
+    // What is remembered is the file, not the value.
+    assert_eq!(
+        tree(&bench, Scope::Around(&new)).groups[&old].runtime_us,
+        15_000
+    );
+    fs::remove_dir(bench.path("kubepods/old")).unwrap();
+    let raise = [raise(new.clone(), 20_000)];
+    let free = super::task::within(Duration::from_secs(2), || {
+        apply(&bench.v1, &raise).failed.is_none()
+    });
+    assert!(free);
+    // One of the same name is another group.
+    bench.make("kubepods/old");
+    let around = tree(&bench, Scope::Around(&new));
+    assert_eq!(
+        [
+            around.groups[&old].runtime_us,
+            around.groups[&new].runtime_us
+        ],
+        [0, 20_000]
+    );
+}
+
 #[test]
 fn groups_that_come_and_go_while_the_tree_is_read_are_no_error() {
     let Some(bench) = Bench::with(0) else {
