@@ -1,13 +1,15 @@
 //! The command line. Parses; starts nothing.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Makes this node run the kernel that its RealtimeNode says, and proves what the node is.
 ///
-/// Without a command: the daemon, in a DaemonSet or as a systemd service. The commands `status`, `plan` and `audit` look
-/// at this host only: they need no cluster and change nothing.
+/// Without a command: the daemon, in a DaemonSet or as a systemd service. The commands `status`, `plan`, `audit` and `top`
+/// look at this host only: they need no cluster and change nothing.
 ///
 /// Exit codes: 0 done (plan: nothing to do; audit: no drift); 1 an error; 2 plan: something would be done, audit:
 /// something differs (also a wrong command line); 3 this host is none that the command can look at; 78 the configuration
@@ -43,6 +45,11 @@ pub struct Args {
     #[arg(long, env = "RUST_LOG", value_name = "FILTER", global = true)]
     pub log: Option<String>,
 
+    /// Serve metrics for Prometheus at http://IP:PORT/metrics, without encryption and to everybody who reaches it.
+    /// Default: don't.
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics_address: Option<SocketAddr>,
+
     /// What to do instead of running as the daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -69,6 +76,40 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Each real-time thread in pods' groups: policy, priority, CPU, the share that it uses, and its group's budget.
+    Top {
+        /// Print one table, over one interval, and end.
+        #[arg(long)]
+        once: bool,
+        /// Between two looks, as 500ms, 1s or 1m: 100ms to 1h.
+        #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+        interval: Duration,
+        /// JSON instead of text: one object a line, with --once one object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `500ms`, `2s`, `1m`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|next: char| !next.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|milliseconds| (100..=3_600_000).contains(milliseconds))
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("{text:?} is no time from 100ms to 1h: write it as 500ms, 1s or 1m"))
 }
 
 /// The form of the log.
@@ -96,5 +137,36 @@ mod tests {
         assert_eq!(args.command, Some(Command::Plan { json: true }));
         assert_eq!(args.root, Some("/host".into()));
         assert!(Args::try_parse_from(["x", "paln"]).is_err());
+    }
+
+    #[test]
+    fn intervals() {
+        for (text, milliseconds) in [
+            ("100ms", 100),
+            ("1s", 1_000),
+            ("60m", 3_600_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(
+                interval(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for wrong in [
+            "",
+            "1",
+            "s",
+            "0s",
+            "99ms",
+            "2h",
+            "-1s",
+            "1.5s",
+            "99999999999999999999s",
+            "1 s",
+            "1ä",
+        ] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! What can be asked on the host, without a cluster: `status`, `plan`, `audit`. Looks, and changes nothing.
+//! What can be asked on the host, without a cluster: `status`, `plan`, `audit`, `top`. Looks, and changes nothing.
 
 mod audit;
 mod plan;
 mod status;
+pub mod top;
 
 use std::process::ExitCode;
 
@@ -118,6 +119,18 @@ pub async fn run(command: Command, host: &Host, config: &Config) -> ExitCode {
         Command::Status { json } => (status::answer(host, config).await, json),
         Command::Plan { json } => (plan::answer(host, config).await, json),
         Command::Audit { json } => (audit::answer(host, config), json),
+        Command::Top {
+            once,
+            interval,
+            json,
+        } => {
+            let how = top::How {
+                once,
+                interval,
+                json,
+            };
+            return top::run(host, how).await.into();
+        }
     };
     let printed = answer.and_then(|answer| {
         if as_json {
