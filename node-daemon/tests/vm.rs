@@ -1,6 +1,6 @@
 //! Facts, audit and triggers on a real PREEMPT_RT kernel, booted with the arguments that we render for the machine: two
 //! sockets, two NUMA nodes, two threads a core. Nothing differs where nothing is wrong, and each of a list of things
-//! put wrong is found and named.
+//! put wrong is found and named. And policies of pods' threads, in cgroup version 2 and without budgets.
 //!
 //! This test binary is itself what runs in the machine: there, with [`INSIDE`] set, a test does its part of `vm/inside.rs`.
 
@@ -13,6 +13,10 @@
 
 #[path = "vm/inside.rs"]
 mod inside;
+#[path = "vm/policy.rs"]
+mod policy;
+
+use std::path::PathBuf;
 
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::RealtimeNodeSpec;
@@ -80,7 +84,11 @@ fn in_the_machine(
     test: &str,
     arguments: Vec<String>,
     spec: &RealtimeNodeSpec,
+    programs: &[(PathBuf, &str)],
 ) -> Option<Vec<Value>> {
+    let programs = programs.iter();
+    let programs = programs.map(|(path, inside)| (path.clone(), (*inside).to_owned()));
+    let daemon = env!("CARGO_BIN_EXE_realtime-node-daemon").into();
     let seen = RealtimeNode::new("vm", spec.clone());
     let seen = json!(seen);
     let program = Program {
@@ -97,10 +105,9 @@ fn in_the_machine(
                 0o644,
             ),
         ],
-        programs: vec![(
-            env!("CARGO_BIN_EXE_realtime-node-daemon").into(),
-            inside::DAEMON.to_owned(),
-        )],
+        programs: programs
+            .chain([(daemon, inside::DAEMON.to_owned())])
+            .collect(),
         ..Program::new(std::env::current_exe().unwrap())
     };
     let machine = Machine {
@@ -179,6 +186,7 @@ fn each_thing_put_wrong_is_found_and_nothing_else() {
         "each_thing_put_wrong_is_found_and_nothing_else",
         arguments,
         &spec,
+        &[],
     ) else {
         return;
     };
@@ -332,6 +340,7 @@ fn arguments_that_the_command_line_lacks_are_named() {
         "arguments_that_the_command_line_lacks_are_named",
         arguments,
         &spec,
+        &[],
     ) else {
         return;
     };
@@ -351,4 +360,82 @@ fn arguments_that_the_command_line_lacks_are_named() {
     let daemon = step(&lines, "daemon");
     assert_eq!(daemon["exit"], json!(2));
     assert_eq!(drift(daemon), found);
+}
+
+#[test]
+fn policies_are_set_where_the_kernel_has_no_budgets() {
+    if is_inside() {
+        return policy::all();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let actor = realtime_testing::actor::build(folder.path()).unwrap();
+    let Some(lines) = in_the_machine(
+        "policies_are_set_where_the_kernel_has_no_budgets",
+        Vec::new(),
+        &spec(),
+        &[(actor, policy::ACTOR)],
+    ) else {
+        return;
+    };
+    for line in &lines {
+        println!("{line}");
+    }
+    for (name, pods) in [
+        ("before the kubelet", json!([])),
+        ("beside the pods", json!(["/kubepods.slice"])),
+    ] {
+        let found = step(&lines, name);
+        assert_eq!(found["mode"], "V2Policy", "{found}");
+        assert_eq!(
+            found["evidence"],
+            "a thread in a group of its own became SCHED_FIFO"
+        );
+        assert_eq!(found["probe"], "BecameFifo");
+        assert_eq!(found["remedy"], Value::Null);
+        assert_eq!(found["pods"], pods);
+    }
+    assert_eq!(step(&lines, "before the kubelet")["subtree"], "");
+    assert_eq!(step(&lines, "left")["groups"], json!([]));
+
+    let all_set = |set: &Value, threads: u32| {
+        let (count, complete, failed) = (&set["set"], &set["complete"], &set["failed"]);
+        assert_eq!((count, complete), (&json!(threads), &json!(true)), "{set}");
+        assert_eq!(failed, &Value::Null);
+    };
+    for (runtime, scope) in [("Containerd", "/cri-containerd-"), ("Crio", "/crio-")] {
+        let found = step(&lines, &format!("threads: {runtime}"));
+        assert!(found["group"].as_str().unwrap().contains(scope), "{found}");
+        all_set(&found["first"], 3);
+        // Here, unlike on the machine that tests usually run on, root has every capability.
+        assert_eq!(found["first"]["rtprio"], "Set");
+        assert_eq!(found["became"], json!(["Fifo 50", "Fifo 50", "Fifo 50"]));
+        all_set(&found["second"], 2);
+        assert_eq!(found["lowered"], "Other 0");
+        assert_eq!(found["new"], json!(["Fifo 50", "Fifo 50"]));
+    }
+
+    let reset = step(&lines, "reset-on-fork");
+    all_set(&reset["first"], 1);
+    assert_eq!(reset["became"], "Fifo 50 reset");
+    all_set(&reset["second"], 0);
+    assert_eq!(reset["new"], json!(["Other 0", "Other 0"]));
+
+    let nobody = step(&lines, "nobody");
+    let answers = ["dropped", "before", "lowered", "again", "more"].map(|key| &nobody[key]);
+    assert_eq!(answers.map(Value::as_i64), [0, 1, 0, 0, 1].map(Some));
+    all_set(&nobody["set"], 1);
+    assert_eq!(nobody["set"]["rtprio"], "Set");
+
+    let runaway = step(&lines, "runaway");
+    all_set(&runaway["set"], 1);
+    assert_eq!(runaway["set"]["rttime"], "Set");
+    // SIGXCPU.
+    assert_eq!(runaway["signal"], 24);
+
+    let over = step(&lines, "overrun");
+    let number = |key: &str| over[key].as_u64().unwrap();
+    assert!(number("used") > number("allowed"), "{over}");
+    assert_eq!(number("allowed") % 100_000_000, 0);
+    assert_eq!(over["threads"], 2);
+    assert_eq!(over["idle"], Value::Null);
 }

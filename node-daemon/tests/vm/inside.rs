@@ -280,6 +280,7 @@ fn cost(cost: Cost) -> Value {
     json!({"files": cost.files, "unreadable": cost.unreadable, "microseconds": cost.took.as_micros()})
 }
 
-fn print(line: &Value) {
+/// A step's line.
+pub fn print(line: &Value) {
     println!("{line}");
 }

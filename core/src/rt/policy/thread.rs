@@ -20,8 +20,8 @@ pub struct Found {
 
 impl Found {
     /// From `stat`. The name in it may have any characters, so what counts is behind the last parenthesis.
-    pub fn parse(stat: &str) -> Option<Self> {
-        let (_, rest) = stat.rsplit_once(')')?;
+    pub fn parse(text: &str) -> Option<Self> {
+        let (_, rest) = text.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace();
         // proc_pid_stat(5) counts from 1; the first one here is its third. Each `nth` goes on behind the one before.
         let mut next = |skipped: usize| fields.nth(skipped);
