@@ -11,6 +11,7 @@ pub mod config;
 pub mod drain;
 pub mod events;
 pub mod host;
+pub mod metrics;
 pub mod nri;
 pub mod observe;
 pub mod oci_hook;
