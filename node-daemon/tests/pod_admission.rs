@@ -11,13 +11,20 @@
 mod on_cluster;
 mod pods;
 
+use std::fs;
+use std::process::Command;
+
+use clap::Parser as _;
 use futures::{StreamExt as _, stream};
 use kube::Client;
 use on_cluster::until;
-use pods::{agreement, annotate, cluster, counted, create, patch, pod, shapes};
+use pods::{agreement, allow, annotate, cluster, counted, create, patch, pod, shapes};
+use realtime_node_daemon::args::Args;
+use realtime_testing::programs::{self, Program};
 use serde_json::{Value, json};
 
 const RUNTIME: &str = "realtime.openshift.io/runtime-us";
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/pods.md");
 const CONTRACT: &str = "ValidatingAdmissionPolicy 'realtime-pod-contract'";
 
 /// So many questions at once.
@@ -247,6 +254,111 @@ async fn pods_that_were_there_before_can_still_be_updated() {
         .await
         .unwrap_err();
     assert!(said.contains("container main requests 2000"), "{said}");
+}
+
+/// The document's blocks: language and text.
+fn blocks(document: &str) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    let mut open = false;
+    for line in document.lines() {
+        match line.strip_prefix("```") {
+            Some(language) if !open => all.push((language.to_owned(), String::new())),
+            None if open => {
+                let (_, text) = all.last_mut().unwrap();
+                text.push_str(line);
+                text.push('\n');
+            }
+            _ => {}
+        }
+        open ^= line.starts_with("```");
+    }
+    all
+}
+
+/// docs/pods.md: its pods are accepted, and those that it calls refused are, with the words that kubectl prints.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_is_true() {
+    let document = fs::read_to_string(DOCUMENT).unwrap();
+    let blocks = blocks(&document);
+    let cluster = cluster().await;
+    for (name, labels) in [
+        ("lab", json!({"realtime.openshift.io/allowed": "true"})),
+        ("office", json!({})),
+    ] {
+        namespace(&cluster, name, labels).await;
+    }
+    allow(
+        &cluster.client,
+        &[("worker-rt", "In realtime.openshift.io/allowed true")],
+    )
+    .await;
+    let mut strange = pod("a", &[(RUNTIME, "2000")]);
+    strange["metadata"]["namespace"] = json!("office");
+    until("the namespaces are known", || async {
+        match create(&cluster.client, &strange, true).await {
+            Err(said) if said.contains("namespace office may not") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+
+    let [mut accepted, mut refused] = [0, 0];
+    for (index, (language, text)) in blocks.iter().enumerate() {
+        if language != "yaml" {
+            continue;
+        }
+        let (status, said) = kubectl(&cluster, text);
+        if text.starts_with("# refused") {
+            assert!(!status, "{said}\n{text}");
+            assert_eq!(said.trim(), blocks[index + 1].1.trim());
+            refused += 1;
+        } else {
+            assert!(status, "{said}\n{text}");
+            accepted += 1;
+        }
+    }
+    assert!(accepted >= 3 && refused >= 2, "{accepted} {refused}");
+}
+
+async fn namespace(cluster: &on_cluster::Cluster, name: &str, labels: Value) {
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}});
+    cluster
+        .control_plane
+        .apply_values(vec![object, account])
+        .await
+        .unwrap();
+}
+
+/// Whether it creates the objects, and what it prints to standard error.
+fn kubectl(cluster: &on_cluster::Cluster, text: &str) -> (bool, String) {
+    let program = tokio::task::block_in_place(|| programs::path(Program::Kubectl)).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    let output = Command::new(program)
+        .args(["create", "--dry-run=server", "-f"])
+        .arg(file.path())
+        .env("KUBECONFIG", cluster.control_plane.admin_kubeconfig())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let said = said.replace(&file.path().display().to_string(), "pod.yaml");
+    (output.status.success(), said)
+}
+
+#[test]
+fn the_daemons_commands_in_the_document_are_commands() {
+    let document = fs::read_to_string(DOCUMENT).unwrap();
+    let commands: Vec<&str> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .filter(|line| line.starts_with("realtime-node-daemon "))
+        .collect();
+    assert!(!commands.is_empty());
+    for command in commands {
+        let args = Args::try_parse_from(command.split_whitespace()).unwrap();
+        assert!(args.command.is_some(), "{command}");
+    }
 }
 
 /// Does something while a policy's binding only warns.

@@ -197,7 +197,7 @@ async fn many_profiles(client: &Client, asking: &Value) {
     allow(client, &many).await;
     let said = until("many profiles", || async {
         match create(client, asking, true).await {
-            Err(said) if said.contains("p0: In role x and NotIn zone") => Ok(said),
+            Err(said) if said.contains(": In role x and NotIn zone") => Ok(said),
             other => Err(format!("{other:?}")),
         }
     })
