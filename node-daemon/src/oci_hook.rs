@@ -67,7 +67,8 @@ pub fn asked() -> Option<ExitCode> {
     let end = match socket(arguments) {
         Ok(socket) => run(&socket, began + LIMIT),
         Err(argument) => End::Unclear(format!(
-            "{COMMAND} takes the container's state on its standard input and no argument but {SOCKET} PATH, not {argument:?}"
+            "{COMMAND} takes the container's state on its standard input and no argument but {SOCKET} PATH, not {}",
+            argument.display()
         )),
     };
     Some(tell(&end))

@@ -54,7 +54,7 @@ pub enum InstallError {
 pub async fn run(host: Host) {
     match install(&host).await {
         Ok(Installed::Already) => {
-            tracing::debug!(program = HOOK_PROGRAM, "the OCI hook's program is there")
+            tracing::debug!(program = HOOK_PROGRAM, "the OCI hook's program is there");
         }
         Ok(Installed::Now) => tracing::info!(
             program = HOOK_PROGRAM,
