@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
@@ -148,11 +148,38 @@ impl RealNode {
         namespace: &str,
         service_account: &str,
     ) -> Result<PathBuf, Error> {
+        self.token_kubeconfig(namespace, service_account, None)
+            .await
+    }
+
+    /// [`Self::kubeconfig_for`] with a token that says on which node it is used, as that of a pod of this node does.
+    pub async fn kubeconfig_on_node(
+        &self,
+        namespace: &str,
+        service_account: &str,
+    ) -> Result<PathBuf, Error> {
+        let node = BoundObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(self.options.node_name.clone()),
+            uid: None,
+        };
+        self.token_kubeconfig(namespace, service_account, Some(node))
+            .await
+    }
+
+    async fn token_kubeconfig(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        bound_object_ref: Option<BoundObjectReference>,
+    ) -> Result<PathBuf, Error> {
         let action = format!("asking for a token of ServiceAccount {namespace}/{service_account}");
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client().await?, namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec {
                 expiration_seconds: Some(TOKEN_SECONDS),
+                bound_object_ref,
                 ..TokenRequestSpec::default()
             },
             ..TokenRequest::default()

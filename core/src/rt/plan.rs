@@ -128,7 +128,7 @@ pub fn plan(wanted: &Wanted, tree: &Tree, limits: &Limits) -> Plan {
 /// min(sysctl, root group) − the root's other groups − the host's reserve, and never more than the profile's capacity.
 pub fn capacity_us(tree: &Tree, limits: &Limits) -> u64 {
     let nodes = tree.nodes(&limits.pods_group);
-    Bounds::new(&nodes, limits).capacity_us(&nodes)
+    Bounds::new(&nodes, limits).capacity_us(&nodes, limits)
 }
 
 /// The containers' groups that can get a budget at all; the others are refused.

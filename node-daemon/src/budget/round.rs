@@ -36,6 +36,9 @@ const TELL: Duration = Duration::from_millis(60);
 /// A host whose tree can't be read.
 const UNREADABLE: Duration = Duration::from_secs(10);
 
+/// OCI runtimes, by the beginning of their processes' names.
+const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
+
 /// What rounds of the same settings share.
 pub struct Round<'a> {
     pub host: &'a Host,
@@ -73,7 +76,16 @@ impl Round<'_> {
         let group = waiting.pid.and_then(|pid| self.ground.group_of(pid));
         let group = group.filter(|group| is_containers(group, id));
         let served = match group {
-            Some(group) if self.ground.is_firm() => self.around(cache, state, id, &group),
+            Some(group) if self.ground.is_firm() => {
+                let served = self.around(cache, state, id, &group);
+                // By the runtime's own word: it waits for us.
+                if let Served::Answer(Answer::Applied) = &served
+                    && let Some(besides) = state.besides.get_mut(id)
+                {
+                    besides.before_start = Some(true);
+                }
+                served
+            }
             _ => Served::NotYet,
         };
         match served {
@@ -447,11 +459,24 @@ fn before_start(host: &Host, ground: &Ground, group: &str) -> Option<bool> {
     let processes = ground.processes(group);
     let mut begun = false;
     for pid in processes.iter().take(4) {
-        let name = host.read(&format!("/proc/{pid}/comm")).ok()?;
-        // runc's `runc:[2:INIT]`, crun's own name.
-        begun |= !(name.starts_with("runc:[") || name.trim() == "crun" || name.trim() == "youki");
+        begun |= !is_runtimes(host, *pid)?;
     }
     Some(!begun)
+}
+
+/// Whether a process is the runtime's own: `runc init` under its many names (`runc:[2:INIT]`, or that of a copy in memory),
+/// or crun, which becomes the container without a program of its own in between.
+fn is_runtimes(host: &Host, pid: i32) -> Option<bool> {
+    let name = host.read(&format!("/proc/{pid}/comm")).ok()?;
+    if RUNTIMES.iter().any(|runtime| name.starts_with(runtime)) {
+        return Some(true);
+    }
+    let line = host.read(&format!("/proc/{pid}/cmdline")).ok()?;
+    let mut words = line.split('\0');
+    let program = words.next().unwrap_or_default();
+    let known =
+        program == "/proc/self/exe" || RUNTIMES.iter().any(|runtime| program.ends_with(runtime));
+    Some(known && words.next() == Some("init"))
 }
 
 /// For the status's readers: which containers have what, by their ids.

@@ -42,14 +42,26 @@ impl Bounds {
         }
     }
 
-    /// Of the pods together, in microseconds of each second.
-    pub(super) fn capacity_us(self, nodes: &[Node<'_>]) -> u64 {
+    /// Of the pods together, in microseconds of each second: what the ratios allow, and no more than a person would
+    /// reckon, who adds microseconds.
+    pub(super) fn capacity_us(self, nodes: &[Node<'_>], limits: &Limits) -> u64 {
         let others = nodes.iter().filter(|node| {
             let beside = |parent: usize| parent == 0 || nodes[parent].above_pods;
             !node.in_pods && !node.above_pods && node.parent.is_some_and(beside)
         });
-        let taken: u64 = others.map(|node| node.group.ratio()).sum();
+        let (taken, taken_us) = others.fold((0_u64, limits.reserve_us), |(ratio, micros), node| {
+            let group = node.group;
+            (
+                ratio.saturating_add(group.ratio()),
+                micros.saturating_add(micros_of(group.runtime_us, group.period_us)),
+            )
+        });
+        let root = nodes.first().map_or(0, |root| {
+            micros_of(root.group.runtime_us, root.group.period_us)
+        });
         micros_in(self.root.saturating_sub(taken).min(self.pods))
+            .min(root.saturating_sub(taken_us))
+            .min(limits.capacity_us)
     }
 }
 
@@ -277,8 +289,17 @@ fn larger(one: i64, other: i64) -> i64 {
     }
 }
 
-/// Whole microseconds of each second in a ratio.
-fn micros_in(ratio: u64) -> u64 {
-    let micros = u128::from(ratio) * u128::from(PERIOD_US) / u128::from(WHOLE);
+/// Microseconds of each second, rounded; a whole second without limit.
+fn micros_of(runtime_us: i64, period_us: u64) -> u64 {
+    let Ok(runtime) = u64::try_from(runtime_us) else {
+        return PERIOD_US;
+    };
+    let micros = u128::from(runtime) * u128::from(PERIOD_US) / u128::from(period_us.max(1));
     u64::try_from(micros).unwrap_or(u64::MAX)
+}
+
+/// The most microseconds of each second whose ratio is not above that one.
+fn micros_in(ratio: u64) -> u64 {
+    let above = (u128::from(ratio) + 1) * u128::from(PERIOD_US);
+    u64::try_from((above - 1) / u128::from(WHOLE)).unwrap_or(u64::MAX)
 }

@@ -119,7 +119,7 @@ fn a_budget_is_raised_from_the_top() {
     );
     assert_eq!(
         (plan.granted[MAIN], plan.allocated_us, plan.free_us),
-        (25_000, 25_000, 774_999)
+        (25_000, 25_000, 775_000)
     );
 }
 
@@ -164,7 +164,7 @@ fn who_has_a_budget_keeps_it_and_the_next_one_is_refused_with_what_is_free() {
     );
     assert_eq!(
         plan.refused["/kubepods/pod0/c"].to_string(),
-        "400000 µs of each second are asked for, 299999 are free on this node; ask for less, or put the pod on another node"
+        "400000 µs of each second are asked for, 300000 are free on this node; ask for less, or put the pod on another node"
     );
 }
 
