@@ -141,6 +141,10 @@ async fn the_policy_and_the_daemon_read_the_same() {
     assert!(both > 100 && neither > 100, "{both} {neither}");
 }
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "one pod's life: what may change and what not, one after the other"
+)]
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_were_there_before_can_still_be_updated() {
     let cluster = cluster().await;

@@ -95,6 +95,7 @@ pub fn accepted() -> Vec<Value> {
 }
 
 /// Pods that are refused, with words that the refusal must have: the key, the value and the remedy.
+#[allow(clippy::too_many_lines, reason = "one table")]
 pub fn refused() -> Vec<(Value, Vec<&'static str>)> {
     let bad_numbers = [
         "", "0", "010", "00", "0x6400", "1000001", "12345678", "25k", "1e3", "1.5", "+1", "-1",
