@@ -227,7 +227,8 @@ impl Machine {
         self.set(&group, &fifo(50));
         let sampled = |group: &str| sample(&self.host, &self.v2, group).unwrap();
         let before = [sampled(&idle), sampled(&group)];
-        actor.tell("spin", 1_500).unwrap();
+        // Longer than it takes to see it: a thread that has ended is in no sample.
+        actor.tell("spin", 120_000).unwrap();
         let deadline = Instant::now() + PATIENCE;
         let (over, after) = loop {
             let after = [sampled(&idle), sampled(&group)];

@@ -125,6 +125,16 @@ fn usage(at_ms: u64, threads: &[(u32, u64, u32, u64)]) -> RtUsage {
 }
 
 #[test]
+fn a_thread_made_right_after_a_sample_is_new() {
+    // Its start is told in hundredths of a second, rounded down to before the sample.
+    let before = usage(100_009, &[]);
+    let of = |start| used(&before, &usage(101_000, &[(1, start, 0, 400)]));
+    assert_eq!(of(10_000).unwrap().used_ns, 400_000_000);
+    // One that was there before and became real-time since.
+    assert_eq!(of(9_999), None);
+}
+
+#[test]
 fn the_busiest_cpu_counts_and_threads_of_a_cpu_together() {
     let before = usage(
         100_000,

@@ -65,7 +65,10 @@ pub fn used(before: &RtUsage, after: &RtUsage) -> Option<Used> {
             .filter(|then| then.start == now.start);
         let ran = match then {
             Some(then) => now.nanoseconds.saturating_sub(then.nanoseconds),
-            None if now.start.saturating_mul(TICK_NS) >= before.at_ns => now.nanoseconds,
+            // Its start is rounded down.
+            None if now.start.saturating_add(1).saturating_mul(TICK_NS) > before.at_ns => {
+                now.nanoseconds
+            }
             None => 0,
         };
         let sum = cpus.entry(now.cpu).or_default();
