@@ -14,6 +14,8 @@ use crate::host::Host;
 
 /// Set once the kernel has refused openat2 (before 5.6, or a seccomp filter).
 static WITHOUT_OPENAT2: AtomicBool = AtomicBool::new(false);
+/// How often an openat2 that met a rename (EAGAIN) is tried again.
+const TRIES: u32 = 16;
 /// A number and a line's end: `cpu.rt_runtime_us` has at most 20 digits and a sign.
 const NUMBER: usize = 32;
 /// Bytes of a folder's entries at a time: about 50 groups of pods.
@@ -277,15 +279,16 @@ fn beneath(folder: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd,
     let flags = flags | OFlags::CLOEXEC;
     if !WITHOUT_OPENAT2.load(Ordering::Relaxed) {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let mut tries = 0;
         loop {
             match fs::openat2(folder, path, flags, Mode::empty(), resolve) {
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(Errno::NOSYS) => WITHOUT_OPENAT2.store(true, Ordering::Relaxed),
+                // A rename came in between.
+                Err(Errno::INTR | Errno::AGAIN) if tries < TRIES => tries += 1,
+                Err(Errno::NOSYS) => break WITHOUT_OPENAT2.store(true, Ordering::Relaxed),
                 // An old seccomp profile's answer; a real EPERM comes again below.
-                Err(Errno::PERM) => {}
+                Err(Errno::PERM) => break,
                 other => return other,
             }
-            break;
         }
     }
     if Path::new(path).is_absolute() || path.split('/').any(|part| part == "..") {

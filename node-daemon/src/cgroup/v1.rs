@@ -70,7 +70,7 @@ impl V1 {
     /// Reads the tree. Groups that are gone while it is read are not in it.
     ///
     /// `realtime_tasks` is looked for in the pods' groups that have a budget, and of [`Scope::Around`] only in the group
-    /// and those above it; elsewhere it is false. A group with more than [`MAX_TASKS`] threads counts as having some.
+    /// itself (to list a group's threads takes the kernel ten times as long as to tell its budget); elsewhere it is false. A group with more than [`MAX_TASKS`] threads counts as having some.
     pub fn read(&self, pods_group: &str, scope: Scope<'_>) -> Result<Tree, CgroupError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Reading::new(&self.folder, &mut known, pods_group, scope).read()

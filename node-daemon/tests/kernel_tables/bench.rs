@@ -177,12 +177,13 @@ pub fn remove(group: &Path) {
 }
 
 /// Groups of runs that are no more.
-fn remove_left_behind(mount: &Path) {
+pub fn remove_left_behind(mount: &Path) {
     for entry in fs::read_dir(mount).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap_or_default();
-        if let Some(pid) = name.strip_prefix(PREFIX)
-            && !Path::new("/proc").join(pid).exists()
-        {
+        let pid = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             remove(&entry.path());
         }
     }

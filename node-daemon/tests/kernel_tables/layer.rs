@@ -227,8 +227,8 @@ fn realtime_threads_are_seen_and_keep_their_budget() {
         bench.group("kubepods/pod1/a"),
         bench.group("kubepods/pod1/b"),
     );
-    assert_eq!(seen(Scope::Whole), [a.clone()]);
-    assert_eq!(seen(Scope::Around(&a)), [a.clone()]);
+    assert_eq!(seen(Scope::Whole), [a.as_str()]);
+    assert_eq!(seen(Scope::Around(&a)), [a.as_str()]);
     assert_eq!(seen(Scope::Around(&b)), Vec::<String>::new());
     assert_eq!(bench.v1.threads(&a).unwrap(), [task.pid()]);
     assert_eq!(bench.v1.processes(&a).unwrap(), [task.pid()]);

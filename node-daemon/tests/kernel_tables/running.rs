@@ -21,7 +21,7 @@ fn shares(tasks: &[&Task]) -> Vec<f64> {
     before
         .iter()
         .zip(after)
-        .map(|(before, after)| (after - *before).as_secs_f64() / time.as_secs_f64())
+        .map(|(before, after)| after.saturating_sub(*before).as_secs_f64() / time.as_secs_f64())
         .collect()
 }
 

@@ -1,13 +1,13 @@
 //! The unified hierarchy, where this machine has one (also beside version 1).
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use realtime_node_daemon::cgroup::{Mounts, V2};
 use realtime_node_daemon::host::Host;
 use realtime_testing::skip;
 
-use super::bench::put;
+use super::bench::{put, remove_left_behind};
 use super::task::{LIMIT, Task, within};
 
 struct Group(PathBuf);
@@ -33,6 +33,7 @@ fn threads_and_groups_of_version_2() {
     if !rustix::process::geteuid().is_root() {
         return skip::skip("groups are made by root only");
     }
+    remove_left_behind(Path::new(&mount));
     let v2 = V2::open(&host, &mount).unwrap();
     let top = format!("/realtime-kernel-tables-{}", std::process::id());
     let group = Group(PathBuf::from(format!("{mount}{top}")));

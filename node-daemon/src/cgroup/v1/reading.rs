@@ -138,11 +138,11 @@ impl<'a> Reading<'a> {
     }
 
     fn threads_count(&self, path: &str) -> bool {
-        let on_the_way = match self.scope {
+        let counts = match self.scope {
             Scope::Whole => true,
-            Scope::Around(group) => is_at_or_below(group, path),
+            Scope::Around(group) => path == group,
         };
-        on_the_way && is_at_or_below(path, self.pods_group)
+        counts && is_at_or_below(path, self.pods_group)
     }
 }
 
