@@ -7,7 +7,7 @@
 //! A capacity below what pods on the node ask for already is written all the same: they stay, the scheduler brings
 //! no further ones until enough of them are gone, and a kubelet that starts then admits again only as many as fit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;
@@ -30,6 +30,8 @@ use crate::writer::WriteError;
 const AT_ONCE: usize = 8;
 /// A cache that lags is looked at again so soon, should no change come.
 const STALE: Duration = Duration::from_millis(100);
+/// A node that was written is looked at again so soon, to see that it stayed so.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Runs until `stop` says true, then lets the writes under way end.
 pub async fn run(
@@ -46,8 +48,9 @@ pub async fn run(
         context,
         queue: Queue::default(),
         living: BTreeSet::new(),
+        wrote: HashMap::new(),
     };
-    let mut writes: JoinSet<(String, Result<(), WriteError>)> = JoinSet::new();
+    let mut writes: JoinSet<(String, Value, Result<(), WriteError>)> = JoinSet::new();
     let mut leads = false;
     loop {
         let holds = leadership.holds();
@@ -64,7 +67,7 @@ pub async fn run(
                 let kind = resource::<Node>();
                 let manager = names::STATUS_FIELD_MANAGER;
                 let written = writer.merge_status(&kind, &name, &patch, manager).await;
-                (name, written.map(drop))
+                (name, patch, written.map(drop))
             });
         }
         let due = advertiser
@@ -84,8 +87,8 @@ pub async fn run(
                 }
             }
             Ok(()) = profiles.changed() => if leads { advertiser.look_at_profiles(); },
-            Some(ended) = writes.join_next() => if let Ok((name, written)) = ended {
-                advertiser.ended(name, written);
+            Some(ended) = writes.join_next() => if let Ok((name, patch, written)) = ended {
+                advertiser.ended(name, patch, written);
             },
             () = sleep_until(due) => {}
             () = async { if leads { leadership.lost().await } else { leadership.acquired().await } } => {}
@@ -105,6 +108,8 @@ struct Advertiser {
     queue: Queue,
     /// The profiles that lived at the last look.
     living: BTreeSet<String>,
+    /// What was just written, until the node was looked at once more.
+    wrote: HashMap<String, Value>,
 }
 
 impl Advertiser {
@@ -129,10 +134,13 @@ impl Advertiser {
         }
     }
 
-    /// Queues a node that differs. One that waits already goes on waiting: another writer that undoes what is written
-    /// here must not make two of them spin.
+    /// Queues a node that differs. One that was just written waits when it would be written the same again: another
+    /// writer that undoes what is written here must not make two of them spin.
     fn look_at(&mut self, name: String) {
-        if !self.queue.waits(&name) && matches!(self.patch(&name), Ok(Some(_))) {
+        let Ok(Some(patch)) = self.patch(&name) else {
+            return;
+        };
+        if !(self.queue.waits(&name) && self.wrote.get(&name) == Some(&patch)) {
             self.queue.add(name, Instant::now());
         }
     }
@@ -167,6 +175,7 @@ impl Advertiser {
                 Ok(None) | Err(Unreadable) => {
                     self.queue.done(&name);
                     self.queue.succeeded(&name);
+                    self.wrote.remove(&name);
                 }
             }
         }
@@ -182,11 +191,17 @@ impl Advertiser {
         written.is_stale("Node", name, version.as_deref())
     }
 
-    fn ended(&mut self, name: String, written: Result<(), WriteError>) {
+    fn ended(&mut self, name: String, patch: Value, written: Result<(), WriteError>) {
         self.queue.done(&name);
+        let now = Instant::now();
         match written {
-            // Looked at again in any case, after a wait that grows until there is nothing to write.
-            Ok(()) => self.queue.failed(name, Instant::now()),
+            // Looked at again in any case, after a wait that grows as long as the same is written again and again.
+            Ok(()) if self.wrote.get(&name) == Some(&patch) => self.queue.failed(name, now),
+            Ok(()) => {
+                self.queue.succeeded(&name);
+                self.queue.add_after(name.clone(), AGAIN, now);
+                self.wrote.insert(name, patch);
+            }
             Err(WriteError::NotLeading) => {}
             Err(WriteError::Refused { source, .. }) if is_gone(&source) => {
                 self.queue.succeeded(&name);
@@ -195,7 +210,7 @@ impl Advertiser {
                 if !error.is_race() {
                     tracing::warn!(node = name, %error, "what the node advertises can't be written");
                 }
-                self.queue.failed(name, Instant::now());
+                self.queue.failed(name, now);
             }
         }
     }

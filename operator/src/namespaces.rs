@@ -23,6 +23,8 @@ use crate::writer::WriteError;
 
 /// The watch shows a write after so long, should no change come.
 const STALE: Duration = Duration::from_millis(100);
+/// It is looked at again so soon after a write, to see that it stayed so.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Runs until `stop` says true. `profiles` hears of each change of a profile.
 pub async fn run(
@@ -39,6 +41,7 @@ pub async fn run(
     let mut seen: Option<Option<ConfigMap>> = None;
     // Of one name: for its waits after failures.
     let mut queue = Queue::default();
+    let mut wrote = None;
     loop {
         let leads = leadership.holds();
         if let Some(live) = seen.as_ref().filter(|_| leads)
@@ -46,7 +49,7 @@ pub async fn run(
         {
             let outcome = round(&context, &namespace, live.as_ref()).await;
             queue.done(name);
-            ended(&mut queue, name, outcome);
+            ended(&mut queue, &mut wrote, name, outcome);
         }
         let due = queue.next_due().filter(|_| leads && seen.is_some());
         tokio::select! {
@@ -77,8 +80,8 @@ fn look_soon(queue: &mut Queue, name: &str) {
 enum Outcome {
     /// It is as it should be.
     Same,
-    /// It was written.
-    Wrote,
+    /// This was written.
+    Wrote(BTreeMap<String, String>),
     /// The watch doesn't show yet what was written.
     Stale,
 }
@@ -116,7 +119,7 @@ async fn round(
                 .await?;
         }
     }
-    Ok(Outcome::Wrote)
+    Ok(Outcome::Wrote(wanted))
 }
 
 fn created(namespace: Option<&str>, wanted: &BTreeMap<String, String>) -> Value {
@@ -144,13 +147,29 @@ fn change(
     json!({"metadata": {"resourceVersion": live.resource_version()}, "data": data})
 }
 
-fn ended(queue: &mut Queue, name: &str, outcome: Result<Outcome, WriteError>) {
+/// `wrote` is what was just written, until it was looked at once more.
+fn ended(
+    queue: &mut Queue,
+    wrote: &mut Option<BTreeMap<String, String>>,
+    name: &str,
+    outcome: Result<Outcome, WriteError>,
+) {
     let now = Instant::now();
     match outcome {
-        Ok(Outcome::Same) => queue.succeeded(name),
+        Ok(Outcome::Same) => {
+            queue.succeeded(name);
+            *wrote = None;
+        }
         Ok(Outcome::Stale) => queue.add_after(name.to_owned(), STALE, now),
-        // Looked at again in any case, after a wait that grows until there is nothing to write.
-        Ok(Outcome::Wrote) => queue.failed(name.to_owned(), now),
+        // Looked at again in any case, after a wait that grows as long as the same is written again and again.
+        Ok(Outcome::Wrote(data)) if wrote.as_ref() == Some(&data) => {
+            queue.failed(name.to_owned(), now);
+        }
+        Ok(Outcome::Wrote(data)) => {
+            queue.succeeded(name);
+            queue.add_after(name.to_owned(), AGAIN, now);
+            *wrote = Some(data);
+        }
         // Whoever comes to lead looks.
         Err(WriteError::NotLeading) => {}
         Err(error) => {
