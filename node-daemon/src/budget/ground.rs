@@ -2,7 +2,7 @@
 //! when the settings change, and again while the kubelet's group isn't there. Decides nothing.
 
 use realtime_core::api::realtime_node::BudgetMode;
-use realtime_core::rt::group::PodsGroup;
+use realtime_core::rt::group::{ContainerId, PodUid, PodsGroup, Qos, Runtime};
 use realtime_core::rt::micros::{PERIOD_US, RuntimeMicros};
 use realtime_core::rt::modes::{self, Mode};
 use realtime_core::rt::plan::{Group, Limits, Tree};
@@ -149,6 +149,28 @@ impl Ground {
             None => return Vec::new(),
         }
         .unwrap_or_default()
+    }
+
+    /// A container's group, where the runtime has named no process of it: the first that is there of those that it can
+    /// have.
+    pub fn group_of_container(&self, uid: &PodUid, id: &ContainerId) -> Option<String> {
+        const RUNTIMES: [Runtime; 3] = [Runtime::Crio, Runtime::Containerd, Runtime::Docker];
+        const CLASSES: [Qos; 3] = [Qos::Burstable, Qos::Guaranteed, Qos::BestEffort];
+        let pods = self.pods.as_ref()?;
+        let candidates = RUNTIMES.iter().flat_map(|runtime| {
+            CLASSES
+                .iter()
+                .flat_map(|qos| pods.container(*qos, uid, *runtime, id))
+        });
+        let is_there = |group: &String| match &self.hierarchy {
+            Some(Hierarchy::V1(v1)) if self.has_budgets() => {
+                v1.runtime(group).is_ok_and(|has| has.is_some())
+            }
+            Some(Hierarchy::V1(v1)) => v1.processes(group).is_ok_and(|found| !found.is_empty()),
+            Some(Hierarchy::V2(v2)) => v2.processes(group).is_ok_and(|found| !found.is_empty()),
+            None => false,
+        };
+        candidates.into_iter().find(is_there)
     }
 
     /// A process's group from the mount.

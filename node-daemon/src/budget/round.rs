@@ -74,7 +74,11 @@ impl Round<'_> {
             return;
         }
         let group = waiting.pid.and_then(|pid| self.ground.group_of(pid));
-        let group = group.filter(|group| is_containers(group, id));
+        // CRI-O names no process to its plugins, and a process of another namespace isn't the container's.
+        let group = group.filter(|group| is_containers(group, id)).or_else(|| {
+            let uid = cache.asking.get(&waiting.pod)?.directory.as_ref()?;
+            self.ground.group_of_container(uid, id)
+        });
         let served = match group {
             Some(group) if self.ground.is_firm() => {
                 let served = self.around(cache, state, id, &group);
