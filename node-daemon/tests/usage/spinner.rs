@@ -35,10 +35,7 @@ pub fn cannot_run() -> Option<String> {
             return Some(format!("util-linux's {program} is not here"));
         }
     }
-    nix::unistd::geteuid()
-        .is_root()
-        .then_some(())
-        .map_or_else(|| Some("not root".to_owned()), |()| None)
+    (!rustix::process::geteuid().is_root()).then(|| "not root".to_owned())
 }
 
 impl Spinner {

@@ -129,7 +129,7 @@ fn state_name(state: ContainerBudgetState) -> &'static str {
 }
 
 fn containers(text: &mut String, status: &NodePodBudgetStatus) {
-    let states = [
+    let all = [
         ContainerBudgetState::Applied,
         ContainerBudgetState::Refused,
         ContainerBudgetState::Pending,
@@ -139,7 +139,7 @@ fn containers(text: &mut String, status: &NodePodBudgetStatus) {
         "realtime_containers",
         "gauge",
         "Containers that ask for real-time scheduling, by state.",
-        states.map(|state| {
+        all.map(|state| {
             let count = status
                 .containers
                 .iter()
