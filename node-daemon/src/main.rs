@@ -14,7 +14,7 @@ use realtime_node_daemon::budget::look::probe;
 use realtime_node_daemon::cluster::{self, Cluster};
 use realtime_node_daemon::config::{Config, MAX_TEXT};
 use realtime_node_daemon::host::Host;
-use realtime_node_daemon::{budget, cli, nri, oci_hook, standalone};
+use realtime_node_daemon::{budget, cli, metrics, nri, oci_hook, standalone};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::filter::Targets;
@@ -85,7 +85,12 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let cluster = node(args, &config).await?;
             // A directory that plays a host has no containers.
             if own_cpus {
-                budgets = Some(look_after_pods(&host, &cluster, &config));
+                let handle = look_after_pods(&host, &cluster, &config);
+                if let Some(address) = args.metrics_address {
+                    let server = metrics::Server::bind(address).await?;
+                    tokio::spawn(server.run(handle.subscribe(), host.clone()));
+                }
+                budgets = Some(handle);
             }
             Side::Cluster(Box::new(InCluster::new(cluster)))
         }
@@ -106,13 +111,9 @@ fn look_after_pods(host: &Host, cluster: &Cluster, config: &Config) -> budget::H
         &config.cgroup,
     );
     tokio::spawn(nri::run(host.clone(), door.clone()));
-    let host = host.clone();
-    tokio::spawn(async move {
-        if let Err(error) = budget::install::install(&host).await {
-            tracing::warn!(%error, "an OCI hook has no program to run");
-        }
-        budget::socket::serve(host, door).await;
-    });
+    // Heard at once: a former daemon's program speaks the same.
+    tokio::spawn(budget::socket::serve(host.clone(), door));
+    tokio::spawn(budget::install::run(host.clone()));
     handle
 }
 
