@@ -72,10 +72,6 @@ fn host(root: &Path) -> Host {
     Host::new(root, None)
 }
 
-fn applied(_: &Knock) -> Option<Answer> {
-    Some(Answer::Applied)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_loops_answer_reaches_the_runtime() {
     let served = Served::start(|knock| {
@@ -151,7 +147,7 @@ async fn any_root_and_any_rest_of_a_former_daemon_will_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_client_holds_nobody_up() {
-    let served = Served::start(applied);
+    let served = Served::start(|_| Some(Answer::Applied));
     let path = served.socket();
     let connect = || UnixStream::connect(&path).unwrap();
     let answer = |stream: UnixStream| {
@@ -188,7 +184,7 @@ async fn only_root_is_heard() {
         realtime_testing::skip("it needs root, to be somebody else");
         return;
     }
-    let served = Served::start(applied);
+    let served = Served::start(|_| Some(Answer::Applied));
     let public = tempfile::tempdir_in("/tmp").unwrap();
     let copy = public.path().join("program");
     fs::copy(DAEMON, &copy).unwrap();
@@ -220,7 +216,7 @@ async fn only_root_is_heard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_containers_at_once_are_all_answered() {
-    let served = Served::start(applied);
+    let served = Served::start(|_| Some(Answer::Applied));
     let path = served.socket();
     let all: Vec<_> = (0..500)
         .map(|_| {
@@ -248,7 +244,7 @@ async fn five_hundred_containers_at_once_are_all_answered() {
 /// How long a container waits for the script, the program and the daemon together.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hook_takes_milliseconds() {
-    let served = Served::start(applied);
+    let served = Served::start(|_| Some(Answer::Applied));
     let socket = served.socket();
     let folder = tempfile::tempdir().unwrap();
     let wrapper = format!(
