@@ -11,7 +11,7 @@ use realtime_node_daemon::cgroup::{CgroupError, Mounts, Scope};
 use realtime_node_daemon::host::Host;
 
 use super::bench::Bench;
-use super::task::Task;
+use super::task::{Task, within};
 
 /// As the kubelet makes it: below a cgroupRoot, which is the test's group.
 const PODS: &str = "kubepods";
@@ -54,17 +54,26 @@ fn planned(bench: &Bench, wanted: &Wanted) -> Plan {
     plan(wanted, &tree(bench, Scope::Whole), &limits(bench))
 }
 
-/// Applied as a whole.
-fn done(bench: &Bench, plan: &Plan) {
-    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
-    let applied = apply(&bench.v1, &plan.writes);
-    assert!(
-        applied.failed.is_none(),
-        "{:?} in {:?}",
-        applied.failed,
-        plan.writes
-    );
-    assert_eq!(applied.done, plan.writes.len());
+/// Planned and applied as a whole. As the engine does, again for two seconds where groups that were removed a moment ago
+/// (also those of other tests on this machine) still have their part.
+fn done(bench: &Bench, wanted: &Wanted) {
+    let mut last = String::new();
+    let all = within(Duration::from_secs(2), || {
+        let plan = planned(bench, wanted);
+        let applied = apply(&bench.v1, &plan.writes);
+        last = format!("{applied:?} of {plan:?}");
+        let retry = applied.failed.as_ref().and_then(CgroupError::errno) == Some(EINVAL);
+        assert!(
+            plan.refused.is_empty() && (retry || applied.failed.is_none()),
+            "{last}"
+        );
+        assert!(
+            applied.done == plan.writes.len() || retry && applied.undo_failed.is_empty(),
+            "{last}"
+        );
+        !retry
+    });
+    assert!(all, "{last}");
 }
 
 fn raise(group: String, to_us: i64) -> Write {
@@ -114,8 +123,7 @@ fn a_plan_is_applied_and_applied_again_writes_nothing() {
             ("kubepods/burstable/pod2/c", 10_000),
         ],
     );
-    let first = planned(&bench, &three);
-    done(&bench, &first);
+    done(&bench, &three);
     assert!(bench.runtime("kubepods/pod1/a") == 20_000 && bench.runtime(PODS) >= 35_000);
     assert_eq!(planned(&bench, &three).writes, []);
     // One goes, another comes: what is free now goes to where it is needed.
@@ -124,16 +132,12 @@ fn a_plan_is_applied_and_applied_again_writes_nothing() {
         &bench,
         &[("kubepods/pod1/a", 20_000), ("kubepods/pod1/b", 15_000)],
     );
-    let free = super::task::within(Duration::from_secs(2), || {
-        let next = planned(&bench, &two);
-        apply(&bench.v1, &next.writes).failed.is_none()
-    });
-    assert!(free);
+    done(&bench, &two);
     assert_eq!(planned(&bench, &two).writes, []);
     assert_eq!(bench.runtime("kubepods/burstable/pod2"), 0);
     assert_eq!(bench.runtime("kubepods/pod1/b"), 15_000);
     // And all of it back.
-    done(&bench, &planned(&bench, &wanted(&bench, &[])));
+    done(&bench, &wanted(&bench, &[]));
     assert!(bench.runtime(PODS) == 0 && bench.runtime("kubepods/pod1/a") == 0);
 }
 
@@ -214,7 +218,7 @@ fn realtime_threads_are_seen_and_keep_their_budget() {
         bench.make(group);
     }
     let both = [("kubepods/pod1/a", 10_000), ("kubepods/pod1/b", 10_000)];
-    done(&bench, &planned(&bench, &wanted(&bench, &both)));
+    done(&bench, &wanted(&bench, &both));
     let task = bench.realtime_sleeper("kubepods/pod1/a");
     let idle = Task::sleeper();
     bench.enter("kubepods/pod1/b", &idle).unwrap();
@@ -235,8 +239,7 @@ fn realtime_threads_are_seen_and_keep_their_budget() {
     assert_eq!(bench.v1.group_of(task.pid()).unwrap(), Some(a.clone()));
     assert_eq!(bench.v1.group_of(0).unwrap(), None);
     // Nobody wants them any more: the one with the thread keeps what it has.
-    let plan = planned(&bench, &wanted(&bench, &[]));
-    done(&bench, &plan);
+    done(&bench, &wanted(&bench, &[]));
     assert_eq!(
         [
             bench.runtime("kubepods/pod1/a"),
@@ -257,7 +260,7 @@ fn realtime_threads_are_seen_and_keep_their_budget() {
     assert_eq!(bench.runtime("kubepods/pod1/b"), 0);
     task.end();
     assert!(bench.v1.threads(&a).unwrap().is_empty());
-    done(&bench, &planned(&bench, &wanted(&bench, &[])));
+    done(&bench, &wanted(&bench, &[]));
     assert_eq!(bench.runtime(PODS), 0);
 }
 
@@ -349,7 +352,7 @@ fn a_group_that_was_read_gives_its_budget_back_when_it_is_removed() {
     );
     fs::remove_dir(bench.path("kubepods/old")).unwrap();
     let raise = [raise(new.clone(), 20_000)];
-    let free = super::task::within(Duration::from_secs(2), || {
+    let free = within(Duration::from_secs(2), || {
         apply(&bench.v1, &raise).failed.is_none()
     });
     assert!(free);
@@ -416,7 +419,7 @@ fn a_new_containers_budget_is_quickly_in_place() {
         .iter()
         .map(|(group, us)| (group.as_str(), *us))
         .collect();
-    done(&bench, &planned(&bench, &wanted(&bench, &before)));
+    done(&bench, &wanted(&bench, &before));
     let mut times = Vec::new();
     let mut read = Vec::new();
     for new in 0..100 {

@@ -45,9 +45,10 @@ fn a_budget_holds_on_each_cpu_separately_and_throttling_is_not_told() {
         bench.realtime_spinner("both", 0),
         bench.realtime_spinner("both", 1),
     );
+    // Shared between both it would be a tenth, multiplied by them two fifths; a busy machine measures late.
     let shares = shares(&[&first, &second]);
     assert!(
-        shares.iter().all(|share| (0.15..0.25).contains(share)),
+        shares.iter().all(|share| (0.13..0.30).contains(share)),
         "200 ms of each second are about a fifth, on each of two CPUs: {shares:?}"
     );
     // Both were throttled most of the time.
