@@ -52,7 +52,7 @@ fn commands(readme: &str) -> Vec<String> {
 }
 
 /// What a document names without meaning it to be typed as it stands.
-const NAMED_ONLY: [&str; 11] = [
+const NAMED_ONLY: [&str; 12] = [
     // The operator makes it anew; a node that is gone has none.
     "oc delete rtn NODE",
     "oc realtime",
@@ -63,6 +63,7 @@ const NAMED_ONLY: [&str; 11] = [
     "oc adm drain",
     "oc realtime …",
     // No pod runs in the sandbox; cli/tests/why.rs asks about many.
+    "oc realtime why",
     "oc realtime why lab/spinner",
     "oc realtime why -n lab spinner --output json",
     "oc realtime why NAMESPACE/POD",
