@@ -156,7 +156,7 @@ impl Agent {
             self.offered = None;
             self.rest = None;
             self.drain = Drain::Unknown;
-            if let Some(budgets) = &self.budgets {
+            if let Some(budgets) = self.budgets.as_ref().filter(|_| self.side.knows()) {
                 budgets.set(None);
             }
             return Ok(self.side.stand_down().await?);

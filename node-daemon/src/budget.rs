@@ -4,7 +4,7 @@
 //! It runs beside the agent, which a reboot or a package system may hold up for minutes: [`Handle`] is all that the two
 //! know of each other. Nothing here survives the process: the kernel's files are the record.
 
-mod bundle;
+pub(crate) mod bundle;
 mod cache;
 pub mod door;
 mod engine;
@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Cgroup;
 use crate::host::Host;
 use door::Door;
-use settings::Settings;
+use settings::Word;
 
 /// Between two statuses that only budgets have changed: a hundred pods that come at once are one write, not a hundred.
 const GAP: Duration = Duration::from_secs(2);
@@ -48,14 +48,14 @@ pub struct Told {
 #[derive(Debug)]
 pub struct Handle {
     config: Cgroup,
-    settings: watch::Sender<Option<Settings>>,
+    settings: watch::Sender<Word>,
     told: watch::Receiver<Told>,
     last: Instant,
 }
 
 /// Begins the loop for a node of a cluster. Inside of a tokio runtime only. The door is for those who hear of containers.
 pub fn start(host: &Host, client: Client, node: &str, config: &Cgroup) -> (Handle, Door) {
-    let (settings, to_engine) = watch::channel(Settings::of(None, config));
+    let (settings, to_engine) = watch::channel(Word::Unknown);
     let (from_engine, told) = watch::channel(Told::default());
     let (door, knocks) = mpsc::channel(door::WAITING);
     let news = tell::start(client.clone(), node);
@@ -82,7 +82,7 @@ pub fn start(host: &Host, client: Client, node: &str, config: &Cgroup) -> (Handl
 impl Handle {
     /// What the node shall be now; `None`: no RealtimeNode says so.
     pub fn set(&self, spec: Option<&RealtimeNodeSpec>) {
-        let settings = Settings::of(spec, &self.config);
+        let settings = Word::of(spec, &self.config);
         self.settings.send_if_modified(|known| {
             let changed = *known != settings;
             *known = settings;

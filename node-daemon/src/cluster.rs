@@ -99,6 +99,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     words
 }
 
+fn has_no_such_kind(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    matches!(error, InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) if status.code == 404)
+}
+
 /// Waits for an answer, but not for ever.
 pub async fn answer<T>(
     action: &str,
@@ -192,6 +197,10 @@ impl Cluster {
                 Err(error) => {
                     if !std::mem::replace(&mut self.away, true) {
                         tracing::warn!(error = chain(&error), "the RealtimeNode can't be watched");
+                    }
+                    // A cluster without our kinds: nothing is wanted, and that is known.
+                    if has_no_such_kind(&error) && !std::mem::replace(&mut self.known, true) {
+                        return;
                     }
                 }
             }

@@ -40,6 +40,14 @@ impl Side {
         Ok(Some((spec, wanted)))
     }
 
+    /// Whether it is known whether something is wanted.
+    pub(super) fn knows(&self) -> bool {
+        match self {
+            Self::Cluster(side) => side.knows(),
+            Self::Alone(_) => true,
+        }
+    }
+
     /// Nothing is wanted: what was begun for the cluster is ended, and nothing said.
     pub(super) async fn stand_down(&mut self) -> Result<Pause, ClusterError> {
         match self {

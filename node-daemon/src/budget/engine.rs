@@ -19,7 +19,7 @@ use super::door::{Answer, Knock};
 use super::ground::Ground;
 use super::groups::{Groups, Happened};
 use super::round::Round;
-use super::settings::Settings;
+use super::settings::{Settings, Word};
 use super::state::{State, Waiting};
 use crate::host::Host;
 
@@ -32,13 +32,17 @@ const FOREIGN: Duration = Duration::from_millis(300);
 /// While the kubelet's group isn't there.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// What a pod is told that asks where nobody gives.
+const NOTHING_SET: &str = "nothing is given on this node: no RealtimeProfile of its pool has podBudget.enabled, and the daemon's \
+     configuration names no cgroup_v1_capacity";
+
 /// All that the loop has.
 pub struct Engine {
     pub host: Host,
     pub client: Client,
     pub node: String,
     pub pods_group: Option<String>,
-    pub settings: watch::Receiver<Option<Settings>>,
+    pub settings: watch::Receiver<Word>,
     pub told: watch::Sender<Told>,
     pub knocks: mpsc::Receiver<Knock>,
     pub news: mpsc::Sender<PodNews>,
@@ -51,16 +55,23 @@ impl Engine {
         let mut state = State::default();
         loop {
             let settings = self.settings.borrow_and_update().clone();
-            let Some(settings) = settings else {
-                // Nothing is set: pods aren't even watched.
+            let Word::Settings(settings) = settings else {
+                // Nothing is set: pods aren't even watched. Before that is known, starts wait in the channel.
+                let known = settings == Word::Nothing;
                 cache = None;
                 state = State::default();
                 self.told
                     .send_if_modified(|told| std::mem::take(told) != Told::default());
                 tokio::select! {
                     changed = self.settings.changed() => if changed.is_err() { return },
-                    Some(knock) = self.knocks.recv() => {
-                        let _ = knock.answer.send(Answer::NotAsked);
+                    Some(knock) = self.knocks.recv(), if known => {
+                        let asks = request::asks(&knock.announced.annotations);
+                        let answer = if asks {
+                            Answer::Refused(NOTHING_SET.to_owned())
+                        } else {
+                            Answer::NotAsked
+                        };
+                        let _ = knock.answer.send(answer);
                     }
                 }
                 continue;

@@ -29,6 +29,27 @@ pub struct Settings {
     pub namespaces: Option<LabelSelector>,
 }
 
+/// What is known of the settings.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Word {
+    /// The cluster has not been heard yet.
+    Unknown,
+    /// Nobody has set anything: pods get nothing.
+    Nothing,
+    /// This.
+    Settings(Box<Settings>),
+}
+
+impl Word {
+    /// For a node, once it is known whether there is a spec.
+    pub fn of(spec: Option<&RealtimeNodeSpec>, config: &Cgroup) -> Self {
+        match Settings::of(spec, config) {
+            Some(settings) => Self::Settings(Box::new(settings)),
+            None => Self::Nothing,
+        }
+    }
+}
+
 impl Settings {
     /// For a node: the profile's word, else the configuration file's, else none.
     pub fn of(spec: Option<&RealtimeNodeSpec>, config: &Cgroup) -> Option<Self> {

@@ -64,6 +64,10 @@ impl InCluster {
         Some((seen.spec.clone(), retry))
     }
 
+    pub(super) fn knows(&self) -> bool {
+        self.cluster.known()
+    }
+
     pub(super) fn has_turn(&self) -> bool {
         self.status()
             .is_some_and(|status| status.turn == Some(NodeTurn::Taken))

@@ -49,11 +49,14 @@ pub(super) fn of(page: &Page<'_>, rows: usize) -> String {
         );
         return text;
     }
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
     let _ = writeln!(
         text,
-        "{}{threads} real-time threads in {} groups of pods, cgroup v{}, over {:.1} s\n",
+        "{}{threads} real-time thread{} in {} group{} of pods, cgroup v{}, over {:.1} s\n",
         if page.more { "More than " } else { "" },
+        plural(threads),
         page.groups.len(),
+        plural(page.groups.len()),
         page.version,
         page.seconds,
     );
@@ -122,17 +125,12 @@ fn row(group: &GroupUse, thread: &ThreadUse) -> [String; 10] {
 
 /// By the runtime's word, else by what the group's path says.
 fn name(group: &GroupUse) -> String {
-    let name = match (&group.namespace, &group.pod) {
-        (Some(namespace), Some(pod)) => {
-            format!(
-                "{namespace}/{pod}/{}",
-                group.container.as_deref().unwrap_or("(sandbox)")
-            )
-        }
-        _ => {
-            let id: String = group.container_id.chars().take(12).collect();
-            format!("?/{}/{id}", group.pod_uid)
-        }
+    let name = if let (Some(namespace), Some(pod)) = (&group.namespace, &group.pod) {
+        let container = group.container.as_deref().unwrap_or("(sandbox)");
+        format!("{namespace}/{pod}/{container}")
+    } else {
+        let id: String = group.container_id.chars().take(12).collect();
+        format!("?/{}/{id}", group.pod_uid)
     };
     let length = name.chars().count();
     if length <= MAX_NAME {
@@ -230,7 +228,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "1 real-time threads in 1 groups of pods, cgroup v1, over 1.0 s"
+            "1 real-time thread in 1 group of pods, cgroup v1, over 1.0 s"
         );
         let words: Vec<&str> = lines[3].split_whitespace().collect();
         assert_eq!(
@@ -255,7 +253,8 @@ mod tests {
     fn what_is_left_out_is_said() {
         let text = page(&[group(None, 30)], 10);
         assert!(
-            text.contains("?/0f1e/abcdef012345  100") && text.contains("and 20 more\n"),
+            text.contains("\n?/0f1e/abcdef012345      100  loop ")
+                && text.contains("and 20 more\n"),
             "{text}"
         );
         assert!(text.contains("no runtime says whose"));
