@@ -23,5 +23,7 @@ mod lifetime;
 mod running;
 #[path = "kernel_tables/task.rs"]
 mod task;
+#[path = "kernel_tables/tree.rs"]
+mod tree;
 #[path = "kernel_tables/unified.rs"]
 mod unified;
