@@ -16,8 +16,10 @@ use sampler::{Sample, Sampler};
 
 /// As many rows are printed where there is no terminal's height.
 const MAX_ROWS: usize = 1_000;
+/// As wide a table is there.
+const MAX_COLUMNS: usize = 200;
 /// Lines of a screen that are no threads: title, headers, what is left out, footnotes, the cursor's.
-const OTHER_LINES: usize = 9;
+const OTHER_LINES: usize = 12;
 /// What a terminal has that doesn't say.
 const USUAL_SIZE: (usize, usize) = (80, 24);
 /// To the upper left, and nothing below.
@@ -126,10 +128,10 @@ fn as_text(
         more: sample.more,
     };
     if !in_place {
-        return table::of(&page, MAX_ROWS);
+        return table::of(&page, MAX_ROWS, MAX_COLUMNS);
     }
     let (columns, rows) = size();
-    let text = table::of(&page, rows.saturating_sub(OTHER_LINES).max(1));
+    let text = table::of(&page, rows.saturating_sub(OTHER_LINES).max(1), columns);
     let mut shown = String::from(CLEAR);
     for line in text.lines().take(rows.saturating_sub(1)) {
         shown.extend(line.chars().take(columns));

@@ -6,8 +6,12 @@ use realtime_core::rt::usage::{GroupUse, ThreadUse};
 
 /// Longer names of containers are cut in front: their end tells more.
 const MAX_NAME: usize = 60;
+/// Shorter they tell nothing: then the right end of the table is cut.
+const MIN_NAME: usize = 12;
+/// Behind each column.
+const GAP: usize = 2;
 const COLUMNS: [&str; 10] = [
-    "NAMESPACE/POD/CONTAINER",
+    "CONTAINER",
     "TID",
     "COMMAND",
     "POLICY",
@@ -36,8 +40,8 @@ pub(super) struct Page<'a> {
     pub(super) more: bool,
 }
 
-/// At most so many rows of threads; what is left out is said.
-pub(super) fn of(page: &Page<'_>, rows: usize) -> String {
+/// At most so many rows of threads; what is left out is said. Names and footnotes fit into so many columns where they can.
+pub(super) fn of(page: &Page<'_>, rows: usize, columns: usize) -> String {
     let threads: usize = page.groups.iter().map(|group| group.threads.len()).sum();
     let mut text = String::new();
     // Writing into a String never fails.
@@ -66,12 +70,18 @@ pub(super) fn of(page: &Page<'_>, rows: usize) -> String {
         .flat_map(|group| group.threads.iter().map(move |thread| row(group, thread)));
     let mut table: Vec<[String; 10]> = vec![COLUMNS.map(str::to_owned)];
     table.extend(lines.take(rows));
-    let mut widths = [0; 10];
-    for row in &table {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+    let width = |column: usize, table: &[[String; 10]]| {
+        let cells = table.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let others: usize = (1..COLUMNS.len())
+        .map(|column| width(column, &table) + GAP)
+        .sum();
+    let longest = columns.saturating_sub(others).clamp(MIN_NAME, MAX_NAME);
+    for row in &mut table {
+        row[0] = cut_in_front(&row[0], longest);
     }
+    let widths: [usize; 10] = std::array::from_fn(|column| width(column, &table));
     for row in &table {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
@@ -86,7 +96,9 @@ pub(super) fn of(page: &Page<'_>, rows: usize) -> String {
     if let Some(left) = threads.checked_sub(rows).filter(|left| *left > 0) {
         let _ = writeln!(text, "and {left} more");
     }
-    text.push_str(&footnotes(page));
+    for line in footnotes(page).lines() {
+        wrapped(line, columns, &mut text);
+    }
     text
 }
 
@@ -125,19 +137,40 @@ fn row(group: &GroupUse, thread: &ThreadUse) -> [String; 10] {
 
 /// By the runtime's word, else by what the group's path says.
 fn name(group: &GroupUse) -> String {
-    let name = if let (Some(namespace), Some(pod)) = (&group.namespace, &group.pod) {
+    if let (Some(namespace), Some(pod)) = (&group.namespace, &group.pod) {
         let container = group.container.as_deref().unwrap_or("(sandbox)");
         format!("{namespace}/{pod}/{container}")
     } else {
         let id: String = group.container_id.chars().take(12).collect();
         format!("?/{}/{id}", group.pod_uid)
-    };
-    let length = name.chars().count();
-    if length <= MAX_NAME {
-        return name;
     }
-    let end: String = name.chars().skip(length - MAX_NAME + 1).collect();
+}
+
+fn cut_in_front(text: &str, longest: usize) -> String {
+    let length = text.chars().count();
+    if length <= longest {
+        return text.to_owned();
+    }
+    let end: String = text.chars().skip(length - longest + 1).collect();
     format!("…{end}")
+}
+
+/// A sentence in lines of at most so many columns, broken between words.
+fn wrapped(line: &str, columns: usize, text: &mut String) {
+    let mut used = 0;
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > columns {
+            text.push('\n');
+            used = 0;
+        } else if used > 0 {
+            text.push(' ');
+            used += 1;
+        }
+        text.push_str(word);
+        used += length;
+    }
+    text.push('\n');
 }
 
 fn footnotes(page: &Page<'_>) -> String {
@@ -219,7 +252,7 @@ mod tests {
             budgets: true,
             more: false,
         };
-        of(&page, rows)
+        of(&page, rows, 200)
     }
 
     #[test]
@@ -253,8 +286,7 @@ mod tests {
     fn what_is_left_out_is_said() {
         let text = page(&[group(None, 30)], 10);
         assert!(
-            text.contains("\n?/0f1e/abcdef012345      100  loop ")
-                && text.contains("and 20 more\n"),
+            text.contains("\n?/0f1e/abcdef012345  100  loop ") && text.contains("and 20 more\n"),
             "{text}"
         );
         assert!(text.contains("no runtime says whose"));
@@ -266,5 +298,31 @@ mod tests {
             text.lines().nth(3).unwrap().starts_with('…')
                 && text.lines().nth(3).unwrap().contains("xx/main  100")
         );
+    }
+    #[test]
+    fn a_narrow_terminal_cuts_names_and_breaks_sentences() {
+        let mut long = group(Some("lab"), 1);
+        long.pod = Some("x".repeat(300));
+        let groups = [long];
+        let page = Page {
+            groups: &groups,
+            seconds: 1.0,
+            version: 1,
+            budgets: true,
+            more: false,
+        };
+        let text = of(&page, 10, 80);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        assert!(
+            text.contains("x/main  100  loop") && text.contains("STOPPED"),
+            "{text}"
+        );
+        // However narrow, and however long a word.
+        for columns in 0..20 {
+            assert!(of(&page, 0, columns).contains("and 1 more\n"));
+        }
     }
 }
