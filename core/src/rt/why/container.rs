@@ -143,7 +143,13 @@ fn refused(status: &NodePodBudgetStatus, entry: &ContainerBudget, told: &[String
             "{what} ({asked}{free} of the node's {capacity} microseconds are free, {allocated} are given out)"
         );
     }
-    vec![Finding::new(Weight::Wrong, cause, what, remedy(cause))]
+    // Its group is not there: it has not begun, or is gone.
+    let weight = if cause == reason::WAITING_FOR_CONTAINER {
+        Weight::Waiting
+    } else {
+        Weight::Wrong
+    };
+    vec![Finding::new(weight, cause, what, remedy(cause))]
 }
 
 /// Where the message itself may have none.
@@ -154,7 +160,8 @@ fn remedy(cause: &str) -> &'static str {
              free; or ask for less."
         }
         reason::GROUP_UNSUITABLE => {
-            "See that the kubelet and the container runtime use the same cgroup driver."
+            "Below which group a container is, the kubelet's and the runtime's cgroup driver decide: they must be the same. \
+             Budgets need the kernel's own period of one second."
         }
         reason::BUDGET_REFUSED => {
             "It is tried again. See on the node who holds the rest: realtime-node-daemon top"
