@@ -46,6 +46,9 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
         mount --bind "/run/node/sysctl/$name" "/proc/sys/$name" || fail "hiding /proc/sys/$name"
 done
 
+# As systemd leaves it on a host: a pod may ask to see later mounts of the node. Nobody outside is a peer.
+mount --make-rshared / || fail "sharing the mounts among the node's own namespaces"
+
 # The node's interface is one end of a cable; the other has no address, and nobody listens there.
 hostname "$node" &&
     printf '127.0.0.1 localhost\n10.254.0.1 %s\n' "$node" >/etc/hosts &&
