@@ -44,10 +44,15 @@ pub struct Identity {
 
 impl Identity {
     /// From a container's annotations; none for what no kubelet has asked for.
+    ///
+    /// CRI-O copies a pod's own annotations into the specification, and then writes its own words over them, but not over
+    /// containerd's: with the words of both, the pod's author has written one of the two, and may have named another's
+    /// container. Such a container is nobody's.
     pub fn of(annotations: &BTreeMap<String, String>) -> Option<Self> {
-        let (kind, names) = match annotations.get(CONTAINERD_TYPE) {
-            Some(kind) => (kind, CONTAINERD_NAMES),
-            None => (annotations.get(CRIO_TYPE)?, CRIO_NAMES),
+        let (kind, names) = match (annotations.get(CONTAINERD_TYPE), annotations.get(CRIO_TYPE)) {
+            (Some(kind), None) => (kind, CONTAINERD_NAMES),
+            (None, Some(kind)) => (kind, CRIO_NAMES),
+            (Some(_), Some(_)) | (None, None) => return None,
         };
         let text = |key: &str| {
             annotations
@@ -106,6 +111,21 @@ mod tests {
         };
         assert_eq!(Identity::of(&containerd), Some(expected.clone()));
         assert_eq!(Identity::of(&crio), Some(expected));
+    }
+
+    #[test]
+    fn a_pods_author_names_nobody_elses_container() {
+        let forged = annotations(&[
+            (CRIO_TYPE, "container"),
+            ("io.kubernetes.container.name", "main"),
+            ("io.kubernetes.pod.name", "spinner"),
+            ("io.kubernetes.pod.namespace", "lab"),
+            (CONTAINERD_TYPE, "container"),
+            ("io.kubernetes.cri.container-name", "main"),
+            ("io.kubernetes.cri.sandbox-name", "victim"),
+            ("io.kubernetes.cri.sandbox-namespace", "elsewhere"),
+        ]);
+        assert_eq!(Identity::of(&forged), None);
     }
 
     #[test]

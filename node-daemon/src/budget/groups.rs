@@ -13,6 +13,8 @@ use crate::host::Host;
 
 /// As many groups are watched, each about a KB of kernel memory.
 const MAX_WATCHES: usize = 8192;
+/// As many events are read at once, and a buffer full more.
+const TURN: usize = 1024;
 /// The file whose foreign writes matter.
 const RUNTIME: &str = "cpu.rt_runtime_us";
 /// Version 2: the kernel writes it when the first process comes and the last one goes.
@@ -132,20 +134,23 @@ impl Groups {
         let mut ready = inotify.readable().await?;
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut reader = Reader::new(inotify.get_ref(), &mut buffer);
-        // Bounded: what makes groups without end is read in turns.
-        for _ in 0..1024 {
+        let mut lost = false;
+        let mut turns = 0;
+        // Bounded: what makes groups without end is read in turns, each to the end of what the kernel has handed out.
+        while turns < TURN || !reader.is_buffer_empty() {
+            turns += 1;
             let event = match reader.next() {
                 Ok(event) => event,
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
-                    return Ok(());
+                    break;
                 }
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             };
             let flags = event.events();
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-                self.waiting.push_back(Happened::Lost);
+                lost = true;
                 continue;
             }
             if flags.contains(ReadFlags::IGNORED) {
@@ -182,6 +187,11 @@ impl Groups {
             if self.waiting.back() != Some(&happened) {
                 self.waiting.push_back(happened);
             }
+        }
+        if lost {
+            // Ends of watches may be among it: a group that comes again under its name would never be watched.
+            *self = Self::new(&self.mount);
+            self.waiting.push_back(Happened::Lost);
         }
         Ok(())
     }
@@ -236,5 +246,21 @@ mod tests {
             groups.next().await,
             Happened::Made("/kubepods/pod3".to_owned())
         );
+    }
+
+    #[tokio::test]
+    async fn no_event_of_a_long_burst_is_lost() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("kubepods")).unwrap();
+        let host = Host::new(root.path(), None);
+        let mut groups = Groups::new("/");
+        assert!(groups.watch(&host, "/kubepods"));
+        for number in 0..3000 {
+            std::fs::create_dir(root.path().join(format!("kubepods/pod{number:040}"))).unwrap();
+        }
+        for number in 0..3000 {
+            let made = Happened::Made(format!("/kubepods/pod{number:040}"));
+            assert_eq!(groups.next().await, made);
+        }
     }
 }
