@@ -199,7 +199,7 @@ fn entry(done: &Done<'_>, assignment: &Assignment) -> ContainerBudget {
         return said(
             ContainerBudgetState::Refused,
             reason::BUDGET_REFUSED,
-            format!("{words}; it is tried again when a container of this node ends or begins"),
+            format!("{words}; it is tried again every half minute"),
         );
     }
     applied(done, assignment, entry, id, group)

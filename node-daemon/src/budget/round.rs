@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState, NodePodBudgetStatus};
 use realtime_core::rt::group::{self, ContainerId, Kind};
+use realtime_core::rt::micros::RuntimeMicros;
 use realtime_core::rt::outcome::{self, Done, PodNews};
 use realtime_core::rt::plan::{self, Plan, Tree};
 use realtime_core::rt::settle::{Known, Settled, settle};
@@ -33,6 +34,8 @@ const AGAIN: Duration = Duration::from_millis(15);
 const DYING: Duration = Duration::from_secs(2);
 /// After a start that was served: the whole tree is looked at, and told.
 const TELL: Duration = Duration::from_millis(60);
+/// Until what the kernel refused for longer is tried again.
+const REFUSED: Duration = Duration::from_secs(30);
 /// A host whose tree can't be read.
 const UNREADABLE: Duration = Duration::from_secs(10);
 
@@ -141,12 +144,18 @@ impl Round<'_> {
                 return Served::NotYet;
             }
         };
-        let settled = settle(&cache.asking, &state.known, &tree, &rules, false);
         let whose = match state.known.get(id) {
             Some(Known::Container(identity)) => identity,
             _ => return Served::NotYet,
         };
         let key = (whose.namespace.clone(), whose.pod.clone());
+        // The other pods' annotations, however many they are, are not this start's matter.
+        let pod = cache.asking.get(&key);
+        let pods = pod
+            .map(|pod| (key.clone(), pod.clone()))
+            .into_iter()
+            .collect();
+        let settled = settle(&pods, &state.known, &tree, &rules, false);
         if let Some(refused) = settled.refused.get(&key) {
             return Served::Answer(Answer::Refused(refused.to_string()));
         }
@@ -154,7 +163,11 @@ impl Round<'_> {
             .assignments
             .iter()
             .find(|assignment| assignment.at.as_ref().is_some_and(|(at, _)| at == id));
-        let Some(assignment) = assignment else {
+        let Some((assignment, group)) = assignment.and_then(|assignment| {
+            let (_, group) = assignment.at.as_ref()?;
+            // Where the processes are: with crun that may be below the group that was named.
+            Some((assignment, group.as_str()))
+        }) else {
             // Another container of a pod that asks, or one whose directory isn't its pod's.
             return Served::Answer(Answer::NotAsked);
         };
@@ -202,6 +215,8 @@ impl Round<'_> {
             Ok(tree) => tree,
             Err(error) => {
                 tracing::warn!(%error, "the groups can't be read");
+                // Those whose time is over: else it would be looked at again and again for them.
+                state.answer(Instant::now(), |_| None);
                 self.within(UNREADABLE);
                 return;
             }
@@ -213,9 +228,7 @@ impl Round<'_> {
             // Nobody is refused, and nothing taken back, before it is known who may ask.
             settled.refused.clear();
         }
-        for group in state.refused.keys() {
-            settled.wanted.budgets.remove(group);
-        }
+        self.leave_out(state, &tree, &mut settled);
         let limits = self.ground.limits(self.host, self.settings);
         let plan = match &self.ground.hierarchy {
             Some(Hierarchy::V1(v1)) if self.ground.has_budgets() => {
@@ -224,7 +237,13 @@ impl Round<'_> {
                 for error in &applied.undo_failed {
                     tracing::warn!(%error, "what was begun could not be taken back");
                 }
-                self.look_after(state, &tree, &settled, &plan, applied.done, applied.failed);
+                let stands =
+                    self.look_after(state, &tree, &settled, &plan, applied.done, applied.failed);
+                if !stands {
+                    // What the plan grants isn't there: nobody is told that it is.
+                    state.answer(Instant::now(), |_| None);
+                    return;
+                }
                 plan
             }
             _ => plan::account(&settled.wanted, self.settings.capacity_us),
@@ -274,7 +293,32 @@ impl Round<'_> {
         }
     }
 
-    /// What the kernel has after a plan, and what to do about one that failed.
+    /// Groups that the kernel has refused keep what they have, and hold up no others. After a while they are tried again.
+    fn leave_out(&mut self, state: &mut State, tree: &Tree, settled: &mut Settled) {
+        let Some(since) = state.refused_since else {
+            return;
+        };
+        let again = since + REFUSED;
+        if state.refused.is_empty() || again <= Instant::now() {
+            state.refused.clear();
+            state.refused_since = None;
+            return;
+        }
+        self.within(again.duration_since(Instant::now()));
+        for group in state.refused.keys() {
+            let has = tree.groups.get(group).map_or(0, |has| has.runtime_us);
+            let has = u64::try_from(has)
+                .ok()
+                .and_then(|has| RuntimeMicros::new(has).ok());
+            match has {
+                Some(has) => settled.wanted.budgets.insert(group.clone(), has),
+                None => settled.wanted.budgets.remove(group),
+            };
+        }
+    }
+
+    /// What the kernel has after a plan, and what to do about one that failed. False: it was taken back, and another round
+    /// is due.
     fn look_after(
         &mut self,
         state: &mut State,
@@ -283,7 +327,7 @@ impl Round<'_> {
         plan: &Plan,
         done: usize,
         failed: Option<CgroupError>,
-    ) {
+    ) -> bool {
         state.expected = tree
             .groups
             .iter()
@@ -303,36 +347,51 @@ impl Round<'_> {
                 );
             }
             state.failing = None;
-            return;
+            return true;
         };
         let now = Instant::now();
         let since = *state.failing.get_or_insert(now);
         if now.duration_since(since) < DYING {
             tracing::debug!(%error, "the kernel refused; trying again");
             self.within(AGAIN);
-            return;
+            return false;
         }
         // Longer than dying groups take: whose budget it was for is refused, and the others get theirs.
         tracing::warn!(%error, "the kernel keeps refusing");
         state.failing = None;
-        let Some(write) = plan.writes.get(done) else {
-            return;
+        let lacking: Vec<&String> = settled
+            .wanted
+            .budgets
+            .iter()
+            .filter(|(group, budget)| {
+                tree.groups.get(*group).is_some_and(|has| {
+                    has.runtime_us >= 0 && has.runtime_us < i64::from(budget.get())
+                })
+            })
+            .map(|(group, _)| group)
+            .collect();
+        let at_or_below = |group: &str| {
+            plan.writes.get(done).is_some_and(|write| {
+                let rest = group.strip_prefix(write.group.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
         };
-        let below = format!("{}/", write.group);
-        let mut left_out = false;
-        for (group, budget) in &settled.wanted.budgets {
-            let lacks = tree
-                .groups
-                .get(group)
-                .is_some_and(|has| has.runtime_us >= 0 && has.runtime_us < i64::from(budget.get()));
-            if lacks && (*group == write.group || group.starts_with(&below)) {
-                state.refused.insert(group.clone(), error.to_string());
-                left_out = true;
-            }
+        let theirs: Vec<&String> = lacking
+            .iter()
+            .copied()
+            .filter(|group| at_or_below(group))
+            .collect();
+        // A write for nobody in particular, as one that lowers: then nobody gets anything more.
+        let refused = if theirs.is_empty() { lacking } else { theirs };
+        if refused.is_empty() {
+            return true;
         }
-        if left_out {
-            self.within(AGAIN);
+        for group in refused {
+            state.refused.insert(group.clone(), error.to_string());
         }
+        state.refused_since.get_or_insert(now);
+        self.within(AGAIN);
+        false
     }
 
     /// Whether new containers had begun when what they asked for was in place.

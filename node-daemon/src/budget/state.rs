@@ -23,8 +23,10 @@ pub struct State {
     /// What each group has by our own last look or write: another value was written by somebody else.
     pub expected: BTreeMap<String, i64>,
     /// Groups whose budget the kernel refused for longer than dying groups take, and its words. They are left out of
-    /// plans until something changes.
+    /// plans for a while.
     pub refused: BTreeMap<String, String>,
+    /// Since when the first of them is.
+    pub refused_since: Option<Instant>,
     /// Since when plans fail.
     pub failing: Option<Instant>,
 }
