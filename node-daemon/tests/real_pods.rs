@@ -77,7 +77,7 @@ async fn the_main_job(runtime: Runtime) {
         .await;
     assert_eq!(entry.reason.as_deref(), Some("InvalidRequest"));
     let event = lab.event("wrong", "RealtimeRefused").await;
-    assert!(event.message.unwrap().contains("200000"));
+    assert!(event.message.unwrap().contains("150000"));
 
     // What goes gives back what it had.
     lab.delete("two").await;
