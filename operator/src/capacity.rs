@@ -1,11 +1,12 @@
 //! Keeps what Nodes advertise of the extended resource as `core::rt::capacity` says, one node at a time. Decides
 //! nothing, and asks nobody while nothing changes: a Node, its RealtimeNode and its profile come from the caches.
 //!
-//! A kubelet that registers anew sets every extended resource of its Node to zero; that is a change of the Node like
+//! A kubelet that registers anew may set every extended resource of its Node to zero; that is a change of the Node like
 //! any other, and put right at once. Nothing is remembered: whoever takes the lead looks at all Nodes once.
 //!
 //! A capacity below what pods on the node ask for already is written all the same: they stay, the scheduler brings
-//! no further ones until enough of them are gone, and a kubelet that starts then admits again only as many as fit.
+//! no further ones until enough of them are gone. A kubelet that refuses a pod for want of it says
+//! `OutOfrealtime.openshift.io/runtime-us`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
