@@ -23,7 +23,7 @@ use realtime_node_daemon::host::Host;
 use realtime_node_daemon::metrics::Server;
 use realtime_testing::skip;
 use serde_json::{Value, json};
-use spinner::{BUDGET, PRIORITY, Spinner, cannot_run};
+use spinner::{BUDGET, PRIORITY, Sleeper, Spinner, cannot_run};
 use tokio::sync::watch;
 
 /// For a machine that is starved.
@@ -135,6 +135,48 @@ fn a_real_time_thread_is_seen_with_its_share_and_its_pod() {
         "{row}"
     );
     assert_eq!(words[7], "20000", "{row}");
+}
+
+/// Version 2 alone: the same groups below another mount, and no budget anywhere.
+#[test]
+fn a_host_with_version_2_has_threads_and_no_budgets() {
+    let unified = Path::new("/sys/fs/cgroup/unified");
+    if cannot_run().is_some() || !unified.join("cgroup.procs").exists() {
+        return skip("no cgroup v2 at /sys/fs/cgroup/unified beside version 1, or not root");
+    }
+    let sleeper = Sleeper::start(unified);
+    let root = tempfile::tempdir().unwrap();
+    bundle(root.path(), &sleeper.id);
+    let script = format!(
+        "cd '{0}' && mkdir -p proc sys/fs/cgroup/unified && mount --rbind /proc proc && \
+         mount --bind /sys/fs/cgroup/unified sys/fs/cgroup/unified && exec '{1}' --root '{0}' top --once --interval 100ms",
+        root.path().display(),
+        env!("CARGO_BIN_EXE_realtime-node-daemon"),
+    );
+    let unshared = |more: &str| {
+        let script = format!("{script} {more}");
+        Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script])
+            .output()
+            .unwrap()
+    };
+    let output = unshared("--json");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let group = group_of(&output.stdout, &sleeper.id);
+    assert_eq!(
+        (
+            &group["pod"],
+            &group["budgetMicroseconds"],
+            &group["throttledCpus"]
+        ),
+        (&json!("spinner"), &Value::Null, &Value::Null)
+    );
+    assert_eq!(group["threads"][0]["policy"], "rr", "{group:#}");
+    let text = said(&unshared(""));
+    assert!(
+        text.contains("cgroup v2") && text.contains("BUDGET -: cgroup v2 has no real-time budgets"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub const BUDGET: i64 = 20_000;
 /// As the test's thread.
 pub const PRIORITY: u32 = 7;
 /// For a machine that is starved, and for budgets that other tests have and give back.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub struct Spinner {
@@ -89,15 +89,73 @@ impl Spinner {
 
 impl Drop for Spinner {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
+        end(self.child.as_mut(), &self.groups);
+    }
+}
+
+/// The same groups in version 2, with a SCHED_RR thread that only sleeps.
+pub struct Sleeper {
+    groups: Vec<PathBuf>,
+    child: Option<Child>,
+    pub id: String,
+}
+
+impl Sleeper {
+    pub fn start(mount: &Path) -> Self {
+        let number = std::process::id();
+        let mut sleeper = Self {
+            groups: Vec::new(),
+            child: None,
+            id: format!("{number:064}"),
+        };
+        let mut path = mount.to_owned();
+        let pod = format!("kubepods-burstable-pod{number:08}_0000_4000_8000_000000000000.slice");
+        for part in [
+            format!("rt-v2-{number}"),
+            "kubepods.slice".to_owned(),
+            "kubepods-burstable.slice".to_owned(),
+            pod,
+            format!("cri-containerd-{}.scope", sleeper.id),
+        ] {
+            path.push(part);
+            fs::create_dir(&path).unwrap();
+            sleeper.groups.push(path.clone());
         }
-        for group in self.groups.iter().rev() {
-            let end = Instant::now() + LONG;
-            while fs::remove_dir(group).is_err() && group.exists() && Instant::now() < end {
-                std::thread::sleep(LOOK);
-            }
+        let script = format!(
+            "echo $$ > '{}/cgroup.procs' && exec chrt -r 3 sleep 600",
+            path.display()
+        );
+        let child = Command::new("sh")
+            .args(["-c", &script])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        sleeper.child = Some(child);
+        // SCHED_RR.
+        eventually(|| {
+            fs::read_to_string(&stat).is_ok_and(|stat| stat.split_whitespace().nth(40) == Some("2"))
+        });
+        sleeper
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        end(self.child.as_mut(), &self.groups);
+    }
+}
+
+/// Ends the process and takes its groups away.
+fn end(child: Option<&mut Child>, groups: &[PathBuf]) {
+    if let Some(child) = child {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    for group in groups.iter().rev() {
+        let end = Instant::now() + LONG;
+        while fs::remove_dir(group).is_err() && group.exists() && Instant::now() < end {
+            std::thread::sleep(LOOK);
         }
     }
 }
