@@ -98,6 +98,8 @@ pub struct Options {
     pub kubelet_settings: serde_json::Map<String, serde_json::Value>,
     /// TOML at the end of the runtime's configuration: a further runtime handler, for example.
     pub runtime_settings: String,
+    /// Whether the runtime takes NRI plugins. Both do by default; without, CRI-O's hooks are alone.
+    pub nri: bool,
 }
 
 impl Options {
@@ -110,6 +112,7 @@ impl Options {
             api_server_arguments: Vec::new(),
             kubelet_settings: serde_json::Map::new(),
             runtime_settings: String::new(),
+            nri: true,
         }
     }
 }

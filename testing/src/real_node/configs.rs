@@ -68,12 +68,13 @@ BinaryName = "{runc}"
 SystemdCgroup = false
 
 [plugins."io.containerd.nri.v1.nri"]
-disable = false
+disable = {without_nri}
 socket_path = "/run/nri/nri.sock"
 plugin_path = "/run/nri/plugins"
 plugin_config_path = "/run/nri/conf.d"
 "#,
             socket = self.options.runtime.socket(),
+            without_nri = !self.options.nri,
             plugins = self.plugins.display(),
             cni = self.file("cni"),
             runc = self.runc.display(),
@@ -122,7 +123,7 @@ network_dir = "{cni}"
 plugin_dirs = ["{plugins}"]
 
 [crio.nri]
-enable_nri = true
+enable_nri = {nri}
 nri_listen = "/run/nri/nri.sock"
 nri_plugin_dir = "/run/nri/plugins"
 nri_plugin_config_dir = "/run/nri/conf.d"
@@ -130,6 +131,7 @@ nri_plugin_config_dir = "/run/nri/conf.d"
             root = CRIO_STORAGE,
             runroot = CRIO_STORAGE_STATE,
             socket = self.options.runtime.socket(),
+            nri = self.options.nri,
             hooks = self.file("hooks.d"),
             pinns = self
                 .pinns
