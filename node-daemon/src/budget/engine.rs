@@ -222,7 +222,12 @@ fn on_group(
                 round.within(FOREIGN);
             }
         }
-        Happened::Populated(_) => round.within(Duration::from_millis(5)),
+        Happened::Populated(group) => {
+            if let Some((_, id)) = group::locate(&group).and_then(|located| located.container) {
+                round.policies.begins(&id);
+            }
+            round.within(Duration::from_millis(5));
+        }
         Happened::Lost => round.within(Duration::ZERO),
     }
 }

@@ -26,6 +26,8 @@ const BEGINNING: [Duration; 4] = [
 ];
 /// Later: threads that were made by programs that were started in the container, as by `kubectl exec`.
 const LATER: Duration = Duration::from_secs(10);
+/// A container with more threads than one look takes in. It may make them without end, and must not keep the daemon busy.
+const MORE: Duration = Duration::from_millis(200);
 /// Between two samples of use.
 const SAMPLE: Duration = Duration::from_secs(10);
 
@@ -33,10 +35,19 @@ const SAMPLE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Policies {
     setter: Setter,
-    /// How often each has been looked at.
-    looks: BTreeMap<ContainerId, usize>,
+    /// How often each has been looked at, and when it is to be looked at again.
+    looks: BTreeMap<ContainerId, Look>,
     samples: BTreeMap<ContainerId, (Instant, RtUsage)>,
     again: Option<Duration>,
+}
+
+/// The looks at one container.
+#[derive(Debug)]
+struct Look {
+    /// For what: another wish is looked at at once.
+    scheduling: Scheduling,
+    count: usize,
+    next: Instant,
 }
 
 impl Policies {
@@ -63,12 +74,35 @@ impl Policies {
             format!("{failed}; see whether the container has a budget, and the daemon CAP_SYS_NICE")
         });
         besides.policy_set = outcome.complete;
-        let looks = self.looks.entry(id.clone()).or_default();
-        *looks = if outcome.complete {
-            looks.saturating_add(1)
-        } else {
-            0
+        let before = self
+            .looks
+            .get(id)
+            .filter(|look| look.scheduling == *scheduling);
+        let count = before.map_or(0, |look| look.count).saturating_add(1);
+        let pause = BEGINNING.get(count).copied().unwrap_or(LATER);
+        // What failed comes at its ordinary time: most often it fails again.
+        let more = !outcome.complete && outcome.failed.is_none();
+        let look = Look {
+            scheduling: *scheduling,
+            count,
+            next: Instant::now() + if more { pause.min(MORE) } else { pause },
         };
+        self.looks.insert(id.clone(), look);
+    }
+
+    /// Something begins in it: it is looked at in the next round, as if it were new.
+    pub fn begins(&mut self, id: &ContainerId) {
+        self.looks.remove(id);
+    }
+
+    /// How long until it is to be looked at for that; zero: now.
+    fn time_until(&self, id: &ContainerId, scheduling: &Scheduling) -> Duration {
+        self.looks
+            .get(id)
+            .filter(|look| look.scheduling == *scheduling)
+            .map_or(Duration::ZERO, |look| {
+                look.next.saturating_duration_since(Instant::now())
+            })
     }
 
     /// All containers that ask for one, and the use of those that the kernel doesn't keep to their budget.
@@ -94,9 +128,11 @@ impl Policies {
             }
             let mut besides = state.besides.get(id).cloned().unwrap_or_default();
             if let Some(scheduling) = &assignment.request.scheduling {
-                self.set(host, ground, id, group, scheduling, &mut besides);
-                let looks = self.looks.get(id).copied().unwrap_or_default();
-                self.sooner(BEGINNING.get(looks).copied().unwrap_or(LATER));
+                // Rounds come for other containers' sake, too, and there may be hundreds.
+                if self.time_until(id, scheduling).is_zero() {
+                    self.set(host, ground, id, group, scheduling, &mut besides);
+                }
+                self.sooner(self.time_until(id, scheduling));
             }
             if let Some(budget) = assignment.request.runtime
                 && ground.mode.mode == BudgetMode::V2Policy
