@@ -63,11 +63,11 @@ pub async fn run(
             let Some((name, patch)) = advertiser.take() else {
                 break;
             };
-            let writer = advertiser.context.writer.clone();
+            let door = advertiser.context.writer.clone();
             writes.spawn(async move {
                 let kind = resource::<Node>();
                 let manager = names::STATUS_FIELD_MANAGER;
-                let written = writer.merge_status(&kind, &name, &patch, manager).await;
+                let written = door.merge_status(&kind, &name, &patch, manager).await;
                 (name, patch, written.map(drop))
             });
         }
@@ -171,14 +171,12 @@ impl Advertiser {
                 self.queue.add_after(name, STALE, Instant::now());
                 continue;
             }
-            match self.patch(&name) {
-                Ok(Some(patch)) => return Some((name, patch)),
-                Ok(None) | Err(Unreadable) => {
-                    self.queue.done(&name);
-                    self.queue.succeeded(&name);
-                    self.wrote.remove(&name);
-                }
+            if let Ok(Some(patch)) = self.patch(&name) {
+                return Some((name, patch));
             }
+            self.queue.done(&name);
+            self.queue.succeeded(&name);
+            self.wrote.remove(&name);
         }
     }
 

@@ -382,8 +382,8 @@ async fn a_thousand_pods_never_get_more_than_the_node_has_whatever_kubelet_and_o
     for forget in [false, true] {
         restart_kubelet(&node, forget);
         until("the kubelet registers", async || {
-            let text = std::fs::read_to_string(&kubelet_log).unwrap_or_default();
-            if text.contains(REGISTERED) {
+            let printed = std::fs::read_to_string(&kubelet_log).unwrap_or_default();
+            if printed.contains(REGISTERED) {
                 Ok(())
             } else {
                 Err("not yet".to_owned())
