@@ -87,8 +87,13 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             if own_cpus {
                 let handle = look_after_pods(&host, &cluster, &config);
                 if let Some(address) = args.metrics_address {
-                    let server = metrics::Server::bind(address).await?;
-                    tokio::spawn(server.run(handle.subscribe(), host.clone()));
+                    match metrics::Server::bind(address).await {
+                        Ok(server) => {
+                            tokio::spawn(server.run(handle.subscribe(), host.clone()));
+                        }
+                        // The node's kernel and its pods don't depend on somebody who looks on.
+                        Err(error) => tracing::warn!(%error, "metrics are not served"),
+                    }
                 }
                 budgets = Some(handle);
             }
