@@ -6,6 +6,7 @@
 pub mod actor;
 pub mod control_plane;
 pub mod grubby_standin;
+pub mod kubelet_standin;
 pub mod openshift_crds;
 pub mod pool_standin;
 pub mod programs;
