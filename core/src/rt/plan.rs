@@ -182,11 +182,16 @@ fn i64_of(micros: u64) -> i64 {
 }
 
 /// Where the kernel keeps no budgets they are counted all the same, so that a node is not promised twice: grants and
-/// refusals by group, in the order of the groups' names, and nothing to write.
-pub fn account(wanted: &Wanted, capacity_us: u64) -> Plan {
+/// refusals by group, and nothing to write. First come those that had something before, then the others, each in the order
+/// of the groups' names: who comes later takes nothing from those that run.
+pub fn account(wanted: &Wanted, capacity_us: u64, before: &BTreeSet<String>) -> Plan {
     let mut plan = Plan::default();
     let mut left = capacity_us;
-    for (group, budget) in &wanted.budgets {
+    let (old, new): (Vec<_>, Vec<_>) = wanted
+        .budgets
+        .iter()
+        .partition(|(group, _)| before.contains(*group));
+    for (group, budget) in old.into_iter().chain(new) {
         let micros = u64::from(budget.get());
         if micros <= left {
             left -= micros;

@@ -136,10 +136,12 @@ pub fn settle(
             }
         };
         for request in requests {
-            if pod.has_ended(&request.container) {
+            let at = groups.of(key, &request.container);
+            // An init container runs again with a new sandbox: the API's word is then of the one before.
+            let told = at.as_ref().is_none_or(|(id, _)| pod.ids.contains_key(id));
+            if told && pod.has_ended(&request.container) {
                 continue;
             }
-            let at = groups.of(key, &request.container);
             if let (Some((_, group)), Some(budget)) = (&at, request.runtime) {
                 settled.wanted.budgets.insert(group.clone(), budget);
             }
@@ -210,7 +212,12 @@ impl<'a> Groups<'a> {
                 .get(key)
                 .is_some_and(|pod| pod.directory.as_ref() == Some(&located.pod))
             {
-                by_name.insert((key, name), index);
+                // The runtime's word is newer than the API's, which may still be of the container before.
+                if known.contains_key(id) {
+                    by_name.insert((key, name), index);
+                } else {
+                    by_name.entry((key, name)).or_insert(index);
+                }
             }
         }
         Self {

@@ -246,7 +246,12 @@ impl Round<'_> {
                 }
                 plan
             }
-            _ => plan::account(&settled.wanted, self.settings.capacity_us),
+            _ => {
+                let plan =
+                    plan::account(&settled.wanted, self.settings.capacity_us, &state.counted);
+                state.counted = plan.granted.keys().cloned().collect();
+                plan
+            }
         };
         let there = containers(&tree);
         state.forget(&there);

@@ -27,6 +27,8 @@ pub struct State {
     pub refused: BTreeMap<String, String>,
     /// Since when the first of them is.
     pub refused_since: Option<Instant>,
+    /// Groups whose budget is counted, where the kernel keeps none.
+    pub counted: BTreeSet<String>,
     /// Since when plans fail.
     pub failing: Option<Instant>,
 }

@@ -314,3 +314,24 @@ fn capacity_is_what_root_sysctl_others_and_reserve_leave() {
     assert_eq!(capacity_us(&tree, &unlimited), 750_000);
     assert_eq!(capacity_us(&Tree::default(), &limits()), 0);
 }
+
+#[test]
+fn who_comes_later_takes_nothing_from_those_that_are_counted() {
+    let budget = RuntimeMicros::new(400_000).unwrap();
+    let budgets = ["/kubepods/poda/1", "/kubepods/podb/2", "/kubepods/podc/3"];
+    let wanted = Wanted {
+        budgets: budgets.map(|group| (group.to_owned(), budget)).into(),
+        ..Wanted::default()
+    };
+    let granted = |before: &[&str]| {
+        let before = before.iter().map(|group| (*group).to_owned()).collect();
+        let plan = account(&wanted, 800_000, &before);
+        assert_eq!((plan.refused.len(), plan.free_us), (1, 0));
+        plan.granted.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(granted(&[]), budgets[..2]);
+    assert_eq!(
+        granted(&["/kubepods/podc/3", "/gone"]),
+        [budgets[0], budgets[2]]
+    );
+}

@@ -195,3 +195,56 @@ fn a_pod_with_a_mistake_or_in_the_wrong_namespace_gets_nothing() {
     let settled = settle(&pods, &BTreeMap::new(), &tree, &allowed, true);
     assert_eq!(settled.assignments.len(), 1);
 }
+
+#[test]
+fn a_container_that_begins_again_is_not_its_forerunner() {
+    let spec: PodSpec = serde_json::from_value(
+        json!({"initContainers": [{"name": "first"}], "containers": [{"name": "main"}]}),
+    )
+    .unwrap();
+    let status: PodStatus = serde_json::from_value(json!({
+        "initContainerStatuses": [{"name": "first", "containerID": format!("containerd://{}", id('a')),
+            "state": {"terminated": {"exitCode": 0}}}],
+        "containerStatuses": [{"name": "main", "containerID": format!("containerd://{}", id('f'))}],
+    }))
+    .unwrap();
+    let metadata =
+        serde_json::from_value(json!({"name": "spinner", "namespace": "lab", "uid": UID,
+        "annotations": {"realtime.openshift.io/runtime-us": "25000"}}))
+        .unwrap();
+    let key = ("lab".to_owned(), "spinner".to_owned());
+    let pods = BTreeMap::from([(key, Pod::of(&metadata, &spec, &status).unwrap())]);
+    let path = |letter| format!("/kubepods/pod{UID}/{}", id(letter));
+    let all = ['a', 'b', 'c', 'f'].map(path);
+    let groups: Vec<(&str, i64)> = all.iter().map(|path| (path.as_str(), 0)).collect();
+    let known = |letter, name: &str| {
+        let identity = Identity {
+            namespace: "lab".to_owned(),
+            pod: "spinner".to_owned(),
+            uid: None,
+            container: Some(name.to_owned()),
+        };
+        (id(letter), Known::Container(identity))
+    };
+    // The API's words are of `a` and `f`; the runtime's of those that came after them.
+    let known = BTreeMap::from([known('b', "first"), known('c', "main")]);
+    let settled = settle(&pods, &known, &tree(&groups), &rules(), false);
+    let at: Vec<_> = settled.assignments.iter().map(|it| it.at.clone()).collect();
+    assert_eq!(
+        at,
+        ['b', 'c'].map(|letter| Some((id(letter), path(letter))))
+    );
+    let settled = settle(
+        &pods,
+        &BTreeMap::new(),
+        &tree(&groups[..1]),
+        &rules(),
+        false,
+    );
+    let names: Vec<_> = settled
+        .assignments
+        .iter()
+        .map(|it| &it.request.container)
+        .collect();
+    assert_eq!(names, ["main"], "the init container has ended");
+}
