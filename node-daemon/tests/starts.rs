@@ -50,6 +50,8 @@ async fn lab(runtime: Runtime) -> Lab {
     };
     let lab = Lab::without_daemon(runtime, options, spec()).await;
     if runtime == Runtime::CriO {
+        let nri = lab.node.path_inside("/run/nri/nri.sock");
+        assert!(!nri.exists(), "it is the hook that is proved");
         hook::bring(&lab.node).await;
     }
     lab.start_daemon();
@@ -99,6 +101,9 @@ async fn on_cri_o_with_the_hook_every_pod_and_every_start_by_runc_has_its_budget
     away::story(&lab).await;
 
     let direct = Direct::new(&lab, DIRECT_PODS).await;
+    // These containers' bundles are where the daemon doesn't look: it is the hook that is proved.
+    let without = tokio::task::block_in_place(|| direct.start_without(0, 0));
+    assert_eq!(without.code, Some(1), "{without:?}");
     let (starts, began) = (direct_starts(), Instant::now());
     let next = AtomicUsize::new(0);
     let mut took = tokio::task::block_in_place(|| {
@@ -112,7 +117,7 @@ async fn on_cri_o_with_the_hook_every_pod_and_every_start_by_runc_has_its_budget
                         if number >= starts {
                             return took;
                         }
-                        let start = direct.start(number % DIRECT_PODS, number);
+                        let start = direct.start(number % DIRECT_PODS, number + 1);
                         assert_eq!(start.code, Some(0), "{number}: {start:?}\n{}", lab.said());
                         assert_eq!(start.said, "SCHED_FIFO granted\n");
                         took.push(start.took);

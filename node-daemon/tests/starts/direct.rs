@@ -68,10 +68,19 @@ impl<'a> Direct<'a> {
 
     /// Starts a container of the pod of that number, and waits for its end. Each start has an id of its own.
     pub fn start(&self, pod: usize, number: usize) -> Start {
+        self.run(pod, number, &json!({"createRuntime": [{"path": SCRIPT}]}))
+    }
+
+    /// The same without the hook.
+    pub fn start_without(&self, pod: usize, number: usize) -> Start {
+        self.run(pod, number, &json!({}))
+    }
+
+    fn run(&self, pod: usize, number: usize, hooks: &Value) -> Start {
         let id = format!("{:032x}{number:032x}", pod + 1);
         let bundle = self.folder.join(&id);
         fs::create_dir(&bundle).expect("a bundle");
-        let specification = self.specification(&self.pods[pod % self.pods.len()], &id);
+        let specification = self.specification(&self.pods[pod], &id, hooks);
         fs::write(bundle.join("config.json"), specification.to_string()).expect("config.json");
         let runc = self.lab.node.program(Program::Runc).expect("runc");
         let mut command = self.lab.node.command_in_namespaces(runc);
@@ -92,7 +101,7 @@ impl<'a> Direct<'a> {
         }
     }
 
-    fn specification(&self, pod: &Pod, id: &str) -> Value {
+    fn specification(&self, pod: &Pod, id: &str, hooks: &Value) -> Value {
         let metadata = &pod.metadata;
         let uid = metadata.uid.as_deref().expect("a uid");
         let mut annotations = json!({
@@ -120,7 +129,7 @@ impl<'a> Direct<'a> {
                 {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
             ],
             "annotations": annotations,
-            "hooks": {"createRuntime": [{"path": SCRIPT}]},
+            "hooks": hooks,
             "linux": {
                 "cgroupsPath": format!("/{group}/kubepods/besteffort/pod{uid}/crio-{id}"),
                 "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}],
