@@ -199,7 +199,15 @@ fn entry(done: &Done<'_>, assignment: &Assignment) -> ContainerBudget {
         return said(
             ContainerBudgetState::Refused,
             reason::BUDGET_REFUSED,
-            format!("{words}; it is tried again every half minute"),
+            format!("{words}; it is tried again every few seconds"),
+        );
+    }
+    // 4. What is still tried.
+    if request.runtime.is_some() && !done.plan.granted.contains_key(group) {
+        return said(
+            ContainerBudgetState::Pending,
+            reason::BUDGET_REFUSED,
+            "the kernel still counts the budgets of containers that have just ended; it is tried again".to_owned(),
         );
     }
     applied(done, assignment, entry, id, group)
@@ -285,7 +293,7 @@ pub fn condition(mode: &Mode, entries: &[ContainerBudget], findings: &[Finding])
     let mut message = match refused {
         0 => evidence,
         1 => format!("{evidence}; 1 container is refused: status.podBudget.containers"),
-        more => format!("{evidence}; {more} containers are refused: status.podBudget.containers"),
+        many => format!("{evidence}; {many} containers are refused: status.podBudget.containers"),
     };
     for finding in findings
         .iter()

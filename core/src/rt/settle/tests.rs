@@ -14,7 +14,7 @@ fn id(letter: char) -> ContainerId {
 fn pod(
     name: &str,
     uid: &str,
-    annotations: serde_json::Value,
+    annotations: &serde_json::Value,
     ids: &[(&str, char)],
 ) -> (PodKey, Pod) {
     let statuses: Vec<_> = ids
@@ -77,8 +77,8 @@ fn container(name: &str, pod: &str) -> Known {
 
 #[test]
 fn a_container_is_found_by_the_kubelets_word_or_the_runtimes() {
-    let by_status = BTreeMap::from([pod("one", UID, budget(), &[("main", 'a')])]);
-    let by_runtime = BTreeMap::from([pod("one", UID, budget(), &[])]);
+    let by_status = BTreeMap::from([pod("one", UID, &budget(), &[("main", 'a')])]);
+    let by_runtime = BTreeMap::from([pod("one", UID, &budget(), &[])]);
     let known = BTreeMap::from([
         (id('a'), container("main", "one")),
         (id('b'), Known::Nobody),
@@ -97,7 +97,7 @@ fn a_container_is_found_by_the_kubelets_word_or_the_runtimes() {
 
 #[test]
 fn crun_keeps_processes_in_a_group_below() {
-    let pods = BTreeMap::from([pod("one", UID, budget(), &[("main", 'a')])]);
+    let pods = BTreeMap::from([pod("one", UID, &budget(), &[("main", 'a')])]);
     let below = format!("{}/container", group(UID, 'a'));
     let tree = tree(&[
         (&group(UID, 'a'), 0),
@@ -114,7 +114,7 @@ fn nobody_gets_a_budget_through_another_pods_directory() {
     let (key, thief) = pod(
         "thief",
         "7a7a",
-        json!({"realtime": "true", "rt_runtime_us": "400000",
+        &json!({"realtime": "true", "rt_runtime_us": "400000",
             "kubernetes.io/config.hash": UID, "kubernetes.io/config.mirror": UID}),
         &[("main", 'b')],
     );
@@ -128,7 +128,7 @@ fn nobody_gets_a_budget_through_another_pods_directory() {
 
 #[test]
 fn what_is_not_known_yet_keeps_what_it_has() {
-    let pods = BTreeMap::from([pod("one", UID, budget(), &[])]);
+    let pods = BTreeMap::from([pod("one", UID, &budget(), &[])]);
     let tree = tree(&[(&group(UID, 'a'), 30_000), (&group("other", 'b'), 30_000)]);
     let settled = settle(&pods, &BTreeMap::new(), &tree, &rules(), true);
     assert_eq!(
@@ -147,7 +147,7 @@ fn what_is_not_known_yet_keeps_what_it_has() {
 
 #[test]
 fn a_container_that_was_replaced_gives_its_place() {
-    let pods = BTreeMap::from([pod("one", UID, budget(), &[("main", 'a')])]);
+    let pods = BTreeMap::from([pod("one", UID, &budget(), &[("main", 'a')])]);
     let known = BTreeMap::from([
         (id('a'), Known::Nobody),
         (id('c'), container("main", "one")),
@@ -166,13 +166,13 @@ fn a_pod_with_a_mistake_or_in_the_wrong_namespace_gets_nothing() {
         pod(
             "one",
             UID,
-            json!({"realtime": "true", "rt_runtime_us": "010"}),
+            &json!({"realtime": "true", "rt_runtime_us": "010"}),
             &[("main", 'a')],
         ),
         pod(
             "two",
             "b-2",
-            json!({"realtime.openshift.io/scheduler.main": "fifo:1"}),
+            &json!({"realtime.openshift.io/scheduler.main": "fifo:1"}),
             &[("main", 'b')],
         ),
     ]);
