@@ -12,6 +12,7 @@ use kube::core::{Object, Selector};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
+use realtime_core::rt::group::PodUid;
 use realtime_core::rt::pod::{Pod, PodSpec, PodStatus};
 use realtime_core::rt::settle::PodKey;
 
@@ -31,6 +32,8 @@ pub struct Cache {
     selector: Option<LabelSelector>,
     /// Pods of this node that ask.
     pub asking: BTreeMap<PodKey, Pod>,
+    /// Pods of this node that don't ask, or don't any more, by the uid under which they run.
+    silent: BTreeMap<PodKey, PodUid>,
     /// All pods have been listed once.
     pub pods_known: bool,
     /// Namespaces whose pods may ask; `None`: all.
@@ -56,6 +59,7 @@ impl Cache {
             namespaces: None,
             selector: None,
             asking: BTreeMap::new(),
+            silent: BTreeMap::new(),
             pods_known: false,
             allowed: None,
             namespaces_known: true,
@@ -92,6 +96,11 @@ impl Cache {
             }
         };
         self.selector = selector;
+    }
+
+    /// Whether the API knows that pod, and it asks for nothing (any more), whatever its runtime has been told.
+    pub fn is_silent(&self, pod: &PodKey, uid: Option<&PodUid>) -> bool {
+        uid.is_some() && self.silent.get(pod) == uid
     }
 
     /// Whether everything has been listed once.
@@ -145,11 +154,15 @@ impl Cache {
                 self.keep(key, &pod)
             }
             Event::Apply(pod) => self.keep(key(&pod), &pod),
-            Event::Delete(pod) => self.asking.remove(&key(&pod)).is_some(),
+            Event::Delete(pod) => {
+                self.silent.remove(&key(&pod));
+                self.asking.remove(&key(&pod)).is_some()
+            }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed_pods);
                 let before = self.asking.len();
                 self.asking.retain(|key, _| listed.contains(key));
+                self.silent.retain(|key, _| listed.contains(key));
                 let first = !std::mem::replace(&mut self.pods_known, true);
                 first || self.asking.len() != before
             }
@@ -160,9 +173,19 @@ impl Cache {
         let none = PodStatus::default();
         let status = pod.status.as_ref().unwrap_or(&none);
         match Pod::of(&pod.metadata, &pod.spec, status) {
-            None => self.asking.remove(&key).is_some(),
+            None => {
+                let asked = self.asking.remove(&key).is_some();
+                let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+                let none = BTreeMap::new();
+                let annotations = pod.metadata.annotations.as_ref().unwrap_or(&none);
+                if let Ok(uid) = PodUid::of_directory(uid, annotations) {
+                    self.silent.insert(key, uid);
+                }
+                asked
+            }
             Some(view) if self.asking.get(&key) == Some(&view) => false,
             Some(view) => {
+                self.silent.remove(&key);
                 self.asking.insert(key, view);
                 true
             }

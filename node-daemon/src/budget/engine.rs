@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use kube::Client;
 use realtime_core::rt::group::{self, Kind, PodUid, Qos};
 use realtime_core::rt::outcome::PodNews;
@@ -25,6 +26,14 @@ use crate::host::Host;
 
 /// How long a start waits at most. NRI gives up on a plugin after 2 s, the OCI hook on the daemon as well.
 const PATIENCE: Duration = Duration::from_millis(1300);
+/// How long one waits that doesn't insist, once for [`BLIND`] nobody could be served because the pods aren't known. NRI asks
+/// for one container after the other, and all others of the node wait behind it.
+const BLIND_PATIENCE: Duration = Duration::from_millis(50);
+const BLIND: Duration = Duration::from_secs(4);
+/// A round is this late at most for the sake of what comes in meanwhile: groups may be made without end.
+const LATE: Duration = Duration::from_millis(100);
+/// As many of the API's words are heard before such a round.
+const WORDS: usize = 64;
 /// News of pods and groups come in bursts.
 const SETTLE: Duration = Duration::from_millis(60);
 /// Foreign writes are put right, but nobody is fought at full speed.
@@ -111,15 +120,30 @@ impl Engine {
             due: Some(Instant::now()),
         };
         let look_again = Instant::now() + LOOK;
+        let mut blind_since = None;
         loop {
             // What waits for an answer is looked at in time, too.
             let waiting = state.waiting.iter().map(|waiting| waiting.deadline).min();
             let due = [round.due, waiting].into_iter().flatten().min();
+            let late = due.is_some_and(|due| due + LATE <= Instant::now());
             tokio::select! {
                 biased;
                 changed = self.settings.changed() => return changed.ok(),
+                () = std::future::ready(()), if late => {
+                    for _ in 0..WORDS {
+                        if cache.changed().now_or_never().is_none() {
+                            break;
+                        }
+                    }
+                    watch_pods(&self.host, &ground, cache, &mut groups);
+                    round.whole(cache, state);
+                }
                 knock = self.knocks.recv() => {
-                    if let Some(id) = take(state, knock?) {
+                    let blind = !cache.complete() || (ground.hierarchy.is_some() && !ground.is_firm());
+                    let now = Instant::now();
+                    blind_since = blind.then(|| blind_since.unwrap_or(now));
+                    let long = blind_since.is_some_and(|since| now.duration_since(since) >= BLIND);
+                    if let Some(id) = take(state, knock?, long) {
                         round.start(cache, state, &id);
                     }
                 }
@@ -147,7 +171,7 @@ impl Engine {
 }
 
 /// A start. Gives the id when there is something to do for it.
-fn take(state: &mut State, knock: Knock) -> Option<group::ContainerId> {
+fn take(state: &mut State, knock: Knock, blind: bool) -> Option<group::ContainerId> {
     let Knock { announced, answer } = knock;
     let Some(container) = announced.identity.container.clone() else {
         let _ = answer.send(Answer::NotAsked);
@@ -157,13 +181,18 @@ fn take(state: &mut State, knock: Knock) -> Option<group::ContainerId> {
         let _ = answer.send(Answer::NotAsked);
         return None;
     }
+    let patience = if blind && !request::required(&announced.annotations) {
+        BLIND_PATIENCE
+    } else {
+        PATIENCE
+    };
     state.learn(&announced.id, &announced.identity);
     state.waiting.push(Waiting {
         id: announced.id.clone(),
         pod: (announced.identity.namespace, announced.identity.pod),
         container,
         pid: announced.pid,
-        deadline: Instant::now() + PATIENCE,
+        deadline: Instant::now() + patience,
         answer: Some(answer),
     });
     Some(announced.id)

@@ -73,6 +73,17 @@ impl Round<'_> {
         let Some(waiting) = state.waiting.iter().find(|waiting| waiting.id == *id) else {
             return;
         };
+        let uid = match state.known.get(id) {
+            Some(Known::Container(identity)) => identity.uid.as_ref(),
+            _ => None,
+        };
+        if cache.is_silent(&waiting.pod, uid) {
+            // It asked once: nobody shall wait for that.
+            state.answer(Instant::now(), |waiting| {
+                (waiting.id == *id).then_some(Answer::NotAsked)
+            });
+            return;
+        }
         if !cache.asking.contains_key(&waiting.pod) || !cache.namespaces_known {
             return;
         }
@@ -103,7 +114,8 @@ impl Round<'_> {
                 });
                 self.within(TELL);
             }
-            Served::NotYet => self.whole(cache, state),
+            // One for all that begin at this moment.
+            Served::NotYet => self.within(Duration::ZERO),
         }
     }
 
