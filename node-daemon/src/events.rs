@@ -149,6 +149,8 @@ pub async fn on_pod(client: &Client, node: &str, news: &PodNews) -> Result<(), C
     event.action = Some("ScheduleRealtime".to_owned());
     // A pod's name may be as long as an object's may be at all (253): the time keeps names apart.
     let short: String = name.chars().take(200).collect();
+    // Cut in the middle of a name, it may end in what no part of a name ends in.
+    let short = short.trim_end_matches(['.', '-']);
     event.metadata.name = Some(format!("{short}.{:x}", now.as_nanosecond()));
     event.metadata.namespace = Some(namespace.clone());
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);

@@ -1,0 +1,71 @@
+//! Pods that make real-time threads without end, on a budget of 1 %, and as many at once as the kubelet's limit allows.
+
+use std::time::Duration;
+
+use realtime_core::api::realtime_node::ContainerBudgetState;
+use realtime_testing::real_node::images::{self, Image};
+use serde_json::{Value, json};
+
+use crate::on_node::{LONG, Lab, pod};
+use crate::witness::{WITNESS_US, Witness};
+
+const IMAGE: &str = "realtime.test/rt-forks:1";
+/// Microseconds of each second.
+const BUDGET: &str = "10000";
+
+fn forks(name: &str, scheduler: Option<&str>, life: &str) -> Value {
+    let mut annotations = json!({"realtime.openshift.io/runtime-us": BUDGET});
+    if let Some(scheduler) = scheduler {
+        annotations["realtime.openshift.io/scheduler"] = json!(scheduler);
+    }
+    let mut forks = pod(name, &annotations, &["/rt-forks", life]);
+    forks["spec"]["containers"][0]["image"] = json!(IMAGE);
+    // The machine is others', too: what is not real-time is held to a fifth of a CPU.
+    forks["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "200m"}});
+    forks
+}
+
+pub async fn without_end(lab: &Lab, witness: &Witness) {
+    let work = tempfile::tempdir().expect("folder");
+    let program = images::compile(work.path(), "rt-forks", include_str!("rt-forks.c"));
+    let image = Image {
+        name: IMAGE.to_owned(),
+        files: vec![("rt-forks".to_owned(), program.expect("compiled"))],
+        ..Image::default()
+    };
+    lab.node.import_image(image).await.expect("image");
+    let pods = [
+        forks("forks", None, "0"),
+        forks("forks-fifo", Some("fifo:1"), "0"),
+        forks("forks-reset", Some("rr:2,reset-on-fork"), "0"),
+        forks("forks-long", Some("fifo:1"), "3000"),
+    ];
+    for pod in pods {
+        let name = lab.create(pod).await;
+        let entry = lab
+            .entry(&name, "main", |entry| {
+                entry.state != ContainerBudgetState::Pending
+            })
+            .await;
+        println!("{name}: {:?} {:?}", entry.state, entry.message);
+        // What they begin with is settled: now ten seconds.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let used = witness.used();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let share = witness.share(&used);
+        println!("{name}: {share:.2} of a CPU, {} MiB", witness.memory());
+        assert!(share < 0.3, "{name}: {share}\n{}", lab.said());
+        witness.is_well(lab).await;
+        witness.innocent(lab, &format!("beside-{name}")).await;
+    }
+    // All four at once; then they go, and what they had with them.
+    let used = witness.used();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    println!("all forks: {:.2} of a CPU", witness.share(&used));
+    witness.innocent(lab, "beside-all").await;
+    for name in ["forks", "forks-fifo", "forks-reset", "forks-long"] {
+        let gone = tokio::time::timeout(LONG, lab.delete(name)).await;
+        assert!(gone.is_ok(), "{name} stays\n{}", lab.said());
+    }
+    lab.allocated_is(WITNESS_US).await;
+}

@@ -1,0 +1,158 @@
+//! Five hundred containers at once. The pods are the API server's, and the kubelet makes their groups; their containers,
+//! whose start would take this machine minutes, are groups and bundles that are made by hand.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ListParams};
+use realtime_core::api::realtime_node::ContainerBudgetState;
+use serde_json::{Value, json};
+
+use crate::on_node::{CAPACITY_US, LONG, Lab, MOST_US, container, pod};
+use crate::witness::{WITNESS_US, Witness, value};
+
+const PODS: usize = 100;
+const CONTAINERS: [&str; 5] = ["main", "b", "c", "d", "e"];
+/// As many pods whose containers fit together.
+const SMALL: usize = 14;
+const SMALL_US: i64 = 5_000;
+
+/// A pod that never starts: one of its volumes isn't there.
+fn never_starts(number: usize) -> Value {
+    let micros = if number < SMALL { SMALL_US } else { MOST_US };
+    let annotations = json!({"realtime.openshift.io/runtime-us": micros.to_string()});
+    let mut never = pod(&format!("many-{number}"), &annotations, &["true"]);
+    let containers: Vec<Value> = CONTAINERS
+        .iter()
+        .map(|name| container(name, &["true"]))
+        .collect();
+    never["spec"]["containers"] = json!(containers);
+    never["spec"]["volumes"] = json!([{"name": "none", "secret": {"secretName": "none"}}]);
+    never
+}
+
+fn id(pod: usize, container: usize) -> String {
+    format!("{pod:032x}{container:032x}")
+}
+
+pub async fn at_once(lab: &Lab, witness: &Witness) {
+    for number in 0..PODS {
+        lab.create(never_starts(number)).await;
+    }
+    let top = lab.node.cgroup_root().join("kubepods/besteffort");
+    let mut pods = Vec::new();
+    for number in 0..PODS {
+        let made = lab.pods.get(&format!("many-{number}")).await.expect("pod");
+        let uid = made.uid().expect("uid");
+        let group = top.join(format!("pod{uid}"));
+        let begun = Instant::now();
+        while !group.exists() {
+            assert!(begun.elapsed() < LONG, "no group of many-{number}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        pods.push((number, uid, group));
+    }
+    // Their containers, all within a moment.
+    let bundles = lab
+        .node
+        .path_inside("/run/containerd/io.containerd.runtime.v2.task/k8s.io");
+    let used = witness.used();
+    let begun = Instant::now();
+    let made = Containers::make(&pods, &bundles);
+    println!("500 groups made in {:.1?}", begun.elapsed());
+    let told = lab
+        .wait_for("all of them", |told| {
+            let settled = told
+                .containers
+                .iter()
+                .filter(|entry| entry.state != ContainerBudgetState::Pending);
+            settled.count() == PODS * CONTAINERS.len() + 1
+        })
+        .await;
+    println!(
+        "500 containers told after {:.1?}, {:.2} of a CPU, {} MiB",
+        begun.elapsed(),
+        witness.share(&used),
+        witness.memory()
+    );
+    let applied = |entry: &&realtime_core::api::realtime_node::ContainerBudget| {
+        entry.state == ContainerBudgetState::Applied
+    };
+    let count = told.containers.iter().filter(applied).count();
+    assert_eq!(count, SMALL * CONTAINERS.len() + 1, "{}", lab.said());
+    let given = i64::try_from(SMALL * CONTAINERS.len()).unwrap() * SMALL_US + WITNESS_US;
+    assert!(given < CAPACITY_US);
+    assert_eq!(told.allocated_microseconds, Some(given));
+    let size = serde_json::to_vec(&told).unwrap().len();
+    println!("the status has {size} bytes");
+    assert!(size < 1 << 20 && witness.memory() < 128);
+    for (number, _, group) in &pods {
+        let wanted = if *number < SMALL { SMALL_US } else { 0 };
+        assert_eq!(value(&group.join(id(*number, 1))), wanted);
+    }
+    witness.is_well(lab).await;
+    witness.innocent(lab, "among-many").await;
+    let used = witness.used();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let share = witness.share(&used);
+    println!("500 containers at rest: {share:.2} of a CPU");
+    assert!(share < 0.2, "{share}\n{}", lab.said());
+
+    // All go at once.
+    drop(made);
+    let delete = DeleteParams::default().grace_period(0);
+    for pod in lab.pods.list(&ListParams::default()).await.expect("pods") {
+        let name = pod.name_any();
+        if name.starts_with("many-") {
+            lab.pods.delete(&name, &delete).await.expect("deleted");
+        }
+    }
+    lab.wait_for("only the witness", |told| told.containers.len() == 1)
+        .await;
+    lab.allocated_is(WITNESS_US).await;
+}
+
+/// Groups and bundles, removed with the value.
+struct Containers(Vec<PathBuf>, Vec<PathBuf>);
+
+impl Containers {
+    fn make(pods: &[(usize, String, PathBuf)], bundles: &std::path::Path) -> Self {
+        let mut made = Self(Vec::new(), Vec::new());
+        for (number, uid, _) in pods {
+            for (index, container) in CONTAINERS.iter().enumerate() {
+                let bundle = bundles.join(id(*number, index));
+                std::fs::create_dir_all(&bundle).expect("bundle");
+                let specification = json!({"ociVersion": "1.2.0", "annotations": {
+                    "io.kubernetes.cri.container-type": "container",
+                    "io.kubernetes.cri.container-name": container,
+                    "io.kubernetes.cri.sandbox-name": format!("many-{number}"),
+                    "io.kubernetes.cri.sandbox-namespace": "default",
+                    "io.kubernetes.cri.sandbox-uid": uid,
+                }});
+                std::fs::write(bundle.join("config.json"), specification.to_string())
+                    .expect("config.json");
+                made.1.push(bundle);
+            }
+        }
+        for (number, _, group) in pods {
+            for index in 0..CONTAINERS.len() {
+                let group = group.join(id(*number, index));
+                std::fs::create_dir(&group).expect("group");
+                made.0.push(group);
+            }
+        }
+        made
+    }
+}
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            let _ = std::fs::remove_dir(group);
+        }
+        for bundle in &self.1 {
+            let _ = std::fs::remove_dir_all(bundle);
+        }
+    }
+}
