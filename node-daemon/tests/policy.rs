@@ -151,13 +151,15 @@ fn with_reset_on_fork_children_begin_as_ordinary_threads_and_stay_so() {
     let Some(machine) = machine() else { return };
     let group = machine.group();
     group.budget(20_000);
-    let mut actor = machine.actor(&group);
     let mut setter = Setter::default();
     let wanted = Scheduling {
         reset_on_fork: true,
         ..fifo(7)
     };
     let mut set = || setter.set(&machine.host, &machine.v1, &group.path, &wanted);
+    // The group is there before its first process.
+    assert_eq!(set().threads_set, 0);
+    let mut actor = machine.actor(&group);
     assert_eq!(set().threads_set, 1);
     assert!(sched::get(actor.pid()).unwrap().are(&wanted));
     let new = [
@@ -166,6 +168,12 @@ fn with_reset_on_fork_children_begin_as_ordinary_threads_and_stay_so() {
     ];
     let outcome = set();
     assert_eq!((outcome.threads_set, outcome.complete), (0, true));
+    assert!(new.iter().all(|tid| is(*tid, Kind::Other, 0)));
+    // The runtime puts another process in: its first one by way of several, or one of `kubectl exec`.
+    let another = machine.actor(&group);
+    let outcome = set();
+    assert_eq!((outcome.threads_set, outcome.complete), (1, true));
+    assert!(sched::get(another.pid()).unwrap().are(&wanted));
     assert!(new.iter().all(|tid| is(*tid, Kind::Other, 0)));
 }
 

@@ -10,7 +10,7 @@ mod tests;
 
 use super::request::{Policy, Scheduling};
 pub use memory::Memory;
-pub use thread::{Found, hard_rttime, schedstat};
+pub use thread::{Found, Origin, hard_rttime, schedstat};
 pub use usage::{Overrun, RtUsage, ThreadUse, Used, overrun, used};
 
 /// `SCHED_OTHER` (include/uapi/linux/sched.h).

@@ -10,7 +10,7 @@ mod sample;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use realtime_core::rt::policy::{Found, Memory, target};
+use realtime_core::rt::policy::{Found, Memory, Origin, target};
 use realtime_core::rt::request::{Policy, Scheduling};
 
 use crate::cgroup::{CgroupError, V1, V2};
@@ -124,8 +124,8 @@ enum Done {
 impl Setter {
     /// Sets what a container asks for on its threads, in its group and crun's below it.
     ///
-    /// New threads are set as well, except with reset-on-fork: that asks for threads that begin as SCHED_OTHER, so those
-    /// made after a first complete call stay what they are.
+    /// New threads are set as well. With reset-on-fork, which asks for children that begin as SCHED_OTHER, only those that
+    /// come from outside of the container are: what its own threads make after a first complete call stays what it is.
     pub fn set(
         &mut self,
         host: &Host,
@@ -231,7 +231,7 @@ impl Call<'_> {
         if memory.has_thread(tid, found.start) {
             return;
         }
-        let done = if memory.leaves_new_ones() {
+        let done = if self.is_left(memory, tid) {
             Done::Unchanged
         } else {
             self.one(tid, &found)
@@ -245,6 +245,17 @@ impl Call<'_> {
             self.outcome.complete = false;
             self.failed("remembering a thread: there are too many", None);
         }
+    }
+
+    /// Asked of new ones only, and only where it matters.
+    fn is_left(&self, memory: &Memory, tid: u32) -> bool {
+        memory.leaves_what_is_made_inside()
+            && self
+                .host
+                .read(&format!("/proc/{tid}/status"))
+                .ok()
+                .and_then(|text| Origin::parse(&text))
+                .is_some_and(|origin| memory.leaves(&origin))
     }
 
     fn one(&mut self, tid: u32, found: &Found) -> Done {

@@ -84,9 +84,14 @@ static long ask(int policy, int priority) {
 }
 
 static long fork_one(void) {
+    pid_t parent = getpid();
     pid_t child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        /* It may have ended before that. */
+        if (getppid() != parent) {
+            _exit(3);
+        }
         wait_for_ever("silent");
     }
     return child;

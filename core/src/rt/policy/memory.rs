@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::request::Scheduling;
+use super::thread::Origin;
 
 /// Threads of one container that are remembered at most. The kubelet's default limit of processes in a pod is far lower
 /// on every distribution that has one.
@@ -18,7 +19,7 @@ pub struct Memory {
     threads: BTreeMap<u32, u64>,
     /// Process ids, and when each process was made.
     processes: BTreeMap<u32, u64>,
-    /// All threads were found once.
+    /// All threads of a moment at which there were some are set.
     settled: bool,
 }
 
@@ -51,9 +52,21 @@ impl Memory {
         self.processes.get(&pid) == Some(&start)
     }
 
-    /// Whether a new thread is none of ours: with reset-on-fork, what is made after all threads were set begins as
-    /// SCHED_OTHER, and stays so until the program itself says otherwise. That is what was asked for.
-    pub fn leaves_new_ones(&self) -> bool {
+    /// Whether a thread is left alone that isn't known: with reset-on-fork, what the container's own threads make once
+    /// they are set begins as SCHED_OTHER, and stays so until the program itself says otherwise. That is what was asked
+    /// for. What comes from outside is set: the runtime makes the container's first process by several others, and may
+    /// do so after a first look.
+    pub fn leaves(&self, new: &Origin) -> bool {
+        self.leaves_what_is_made_inside()
+            && self.threads.contains_key(if new.is_process() {
+                &new.parent
+            } else {
+                &new.process
+            })
+    }
+
+    /// Whether it matters where a new thread comes from.
+    pub fn leaves_what_is_made_inside(&self) -> bool {
         self.settled && self.scheduling.is_some_and(|asked| asked.reset_on_fork)
     }
 
@@ -67,9 +80,9 @@ impl Memory {
         remember(&mut self.processes, pid, start)
     }
 
-    /// All threads that were listed are set.
+    /// All threads that were listed are set. Of none, there was nothing to set.
     pub fn settle(&mut self) {
-        self.settled = true;
+        self.settled |= !self.threads.is_empty();
     }
 
     /// Forgets the threads that aren't in a complete list of the container's threads; the list is sorted.

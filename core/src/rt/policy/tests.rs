@@ -94,14 +94,42 @@ fn each_thread_is_new_once() {
 }
 
 #[test]
-fn with_reset_on_fork_later_threads_are_left_alone() {
+fn with_reset_on_fork_what_set_threads_make_is_left_alone() {
+    let origin = |tid, process, parent| Origin {
+        tid,
+        process,
+        parent,
+    };
+    let (thread, child) = (origin(12, 10, 1), origin(13, 13, 10));
+    // The runtime's doing: another process of its own, and a thread of that one.
+    let (other, its) = (origin(14, 14, 1), origin(15, 14, 1));
     for (text, expected) in [("fifo", false), ("fifo,reset", true)] {
         let mut memory = Memory::default();
         memory.begin(&asked(text));
-        assert!(!memory.leaves_new_ones());
         memory.settle();
-        assert_eq!(memory.leaves_new_ones(), expected, "{text}");
+        assert!(!memory.leaves_what_is_made_inside(), "nothing was there");
+        assert!(memory.thread(10, 100));
+        assert!(!memory.leaves(&thread), "not all are set");
+        memory.settle();
+        assert_eq!(memory.leaves(&thread), expected, "{text}");
+        assert_eq!(memory.leaves(&child), expected, "{text}");
+        assert!(!memory.leaves(&other) && !memory.leaves(&its));
     }
+}
+
+#[test]
+fn where_a_thread_comes_from_is_read() {
+    let text = "Name:\tPid:\t7\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t4711\nNgid:\t0\nPid:\t4712\nPPid:\t4700\n\
+                TracerPid:\t0\n";
+    let origin = Origin::parse(text).unwrap();
+    let expected = Origin {
+        tid: 4712,
+        process: 4711,
+        parent: 4700,
+    };
+    assert_eq!(origin, expected);
+    assert!(!origin.is_process());
+    assert_eq!(Origin::parse("Tgid:\t1\n"), None);
 }
 
 /// Threads as (tid, start, cpu, milliseconds).
@@ -166,7 +194,7 @@ proptest! {
     fn any_text_is_a_thread_or_none(text in ".{0,300}", tail in "[ 0-9a-z-]{0,300}") {
         let _ = Found::parse(&text);
         let _ = Found::parse(&format!("1 (x) {tail}"));
-        let _ = schedstat(&text);
+        let _ = (schedstat(&text), Origin::parse(&text), hard_rttime(&text));
     }
 
     #[test]

@@ -46,6 +46,37 @@ impl Found {
     }
 }
 
+/// Where a thread comes from, by `/proc/<tid>/status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The thread.
+    pub tid: u32,
+    /// Its process.
+    pub process: u32,
+    /// The process that made that one, or that took it over from one that has ended; 0 when it is not visible.
+    pub parent: u32,
+}
+
+impl Origin {
+    /// From `status`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+            line.trim().parse().ok()
+        };
+        Some(Self {
+            tid: number("Pid:")?,
+            process: number("Tgid:")?,
+            parent: number("PPid:")?,
+        })
+    }
+
+    /// It is the first thread of its process.
+    pub fn is_process(&self) -> bool {
+        self.tid == self.process
+    }
+}
+
 /// CPU time in nanoseconds, from `schedstat`. `None` also where the kernel doesn't count it (three zeros).
 pub fn schedstat(text: &str) -> Option<u64> {
     let mut fields = text.split_ascii_whitespace();
