@@ -10,7 +10,7 @@ use super::group::ContainerId;
 use super::modes::Mode;
 use super::plan::{Finding, Plan, Refusal};
 use super::pod::Pod;
-use super::request::{ContainerKind, NAMESPACE_REFUSED, Policy};
+use super::request::{self, ContainerKind, NAMESPACE_REFUSED, Policy};
 use super::settle::{Assignment, PodKey, Settled};
 use crate::api::realtime_node::{BudgetMode, ContainerBudget, ContainerBudgetState};
 use crate::conditions::{self, Decided, reason};
@@ -103,13 +103,11 @@ fn named(pod: &Pod) -> Vec<String> {
         .containers
         .iter()
         .filter(|container| {
-            let suffix = format!(".{}", container.name);
-            container.resource.is_some()
-                || pod
-                    .contract
-                    .annotations
-                    .keys()
-                    .any(|key| key.ends_with(&suffix))
+            let has = |prefix| {
+                let key = format!("{prefix}.{}", container.name);
+                pod.contract.annotations.contains_key(&key)
+            };
+            container.resource.is_some() || has(request::RUNTIME_US) || has(request::SCHEDULER)
         })
         .map(|container| container.name.clone())
         .collect();

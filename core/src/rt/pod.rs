@@ -75,10 +75,7 @@ impl Pod {
             directory: PodUid::of_directory(&uid, &annotations).ok(),
             uid,
             contract: request::Pod {
-                annotations: annotations
-                    .into_iter()
-                    .filter(|(key, _)| request::concerns(key))
-                    .collect(),
+                annotations: request::kept(annotations, &containers),
                 containers,
             },
             ids,

@@ -5,7 +5,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -30,6 +30,11 @@ pub const RESET_ON_FORK: &str = "reset-on-fork";
 /// After a policy: `rttime-us=<microseconds>`, what a real-time thread may run without ever blocking before the kernel
 /// sends SIGXCPU (RLIMIT_RTTIME).
 pub const RTTIME: &str = "rttime-us";
+
+/// As many annotations that name no container are kept: more than are told.
+const MAX_STRANGERS: usize = 64;
+/// As many bytes of a value are kept. The longest that means anything has 40.
+const MAX_VALUE: usize = 128;
 
 /// What is read of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,6 +166,36 @@ pub fn asks(annotations: &BTreeMap<String, String>) -> bool {
 /// Whether a pod's annotation is one of those that are read here.
 pub fn concerns(key: &str) -> bool {
     key == REALTIME || key == REQUIRED || read::is_ours(key)
+}
+
+/// Of a pod's annotations what is kept to be read later: those that concern us, but of those that name no container only
+/// so many that the pod is refused for them, and of a value no more than its beginning, when it is longer than any that
+/// can be meant. A pod may bear 256 KiB of them, and a node has hundreds of pods.
+pub fn kept(
+    annotations: BTreeMap<String, String>,
+    containers: &[Container],
+) -> BTreeMap<String, String> {
+    let names: BTreeSet<&str> = containers
+        .iter()
+        .map(|container| container.name.as_str())
+        .collect();
+    let mut strangers = 0;
+    annotations
+        .into_iter()
+        .filter(|(key, _)| {
+            let name = [RUNTIME_US, SCHEDULER]
+                .iter()
+                .find_map(|prefix| key.strip_prefix(prefix)?.strip_prefix('.'));
+            let stranger = name.is_some_and(|name| !names.contains(name));
+            strangers += usize::from(stranger);
+            concerns(key) && !(stranger && strangers > MAX_STRANGERS)
+        })
+        .map(|(key, mut text)| {
+            text.truncate(text.floor_char_boundary(MAX_VALUE));
+            text.shrink_to_fit();
+            (key, text)
+        })
+        .collect()
 }
 
 /// Whether a container shall rather not start than start without.

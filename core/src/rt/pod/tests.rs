@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::micros::RuntimeMicros;
 use super::*;
 
 fn view(pod: &serde_json::Value) -> Option<Pod> {
@@ -96,4 +97,35 @@ fn a_static_pod_runs_under_another_uid() {
     .unwrap();
     assert_eq!(pod.directory.unwrap().as_str(), "0123abcd");
     assert_eq!(pod.uid, "api");
+}
+
+#[test]
+fn pages_of_annotations_are_not_kept_and_are_refused_all_the_same() {
+    let pages = (0..5_000).map(|number| {
+        let key = format!("realtime.openshift.io/runtime-us.nobody-{number:04}");
+        (key, json!("1".repeat(40)))
+    });
+    let mut annotations: serde_json::Map<_, _> = pages.collect();
+    annotations.insert(
+        "realtime.openshift.io/runtime-us.main".to_owned(),
+        json!("25000"),
+    );
+    annotations.insert("realtime".to_owned(), json!("é".repeat(100_000)));
+    let pod = view(
+        &json!({"metadata": {"name": "p", "namespace": "n", "uid": "u", "annotations": annotations},
+        "spec": {"containers": [{"name": "main"}]}}),
+    )
+    .unwrap();
+    let kept = &pod.contract.annotations;
+    let bytes: usize = kept.iter().map(|(key, text)| key.len() + text.len()).sum();
+    assert!(kept.len() == 66 && bytes < 10_000, "{} {bytes}", kept.len());
+    assert_eq!(kept["realtime.openshift.io/runtime-us.main"], "25000");
+    let rules = request::Rules {
+        smallest: RuntimeMicros::new(1_000).unwrap(),
+        largest: RuntimeMicros::WHOLE,
+        namespace_allowed: true,
+        isolated_domains: false,
+    };
+    let refused = request::read(&pod.contract, &rules).unwrap_err();
+    assert_eq!((refused.problems.len(), refused.more), (32, 33));
 }

@@ -1,5 +1,7 @@
 //! Reading the contract. Applies nothing.
 
+use std::collections::BTreeSet;
+
 use super::super::micros::{PERIOD_US, RuntimeMicros, strict_decimal};
 use super::{
     Container, ContainerKind, NAMESPACE_REFUSED, Pod, Policy, REALTIME, REQUIRED, RESET_ON_FORK,
@@ -108,15 +110,16 @@ fn check_keys(pod: &Pod, switch: Option<&str>, problems: &mut Vec<Problem>) {
             "write \"true\" or \"false\"",
         ));
     }
+    let names: BTreeSet<&str> = pod
+        .containers
+        .iter()
+        .map(|container| container.name.as_str())
+        .collect();
     for (key, text) in &pod.annotations {
         let named = [RUNTIME_US, SCHEDULER]
             .iter()
             .find_map(|prefix| key.strip_prefix(prefix)?.strip_prefix('.'));
-        if named.is_some_and(|name| {
-            !pod.containers
-                .iter()
-                .any(|container| container.name == name)
-        }) {
+        if named.is_some_and(|name| !names.contains(name)) {
             problems.push(wrong(
                 key,
                 text,
