@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState, NodePodBudgetStatus};
 use realtime_core::rt::group::{self, ContainerId, Kind};
-use realtime_core::rt::micros::RuntimeMicros;
 use realtime_core::rt::outcome::{self, Done, PodNews};
 use realtime_core::rt::plan::{self, Plan, Tree};
 use realtime_core::rt::settle::{Known, Settled, settle};
@@ -34,8 +33,8 @@ const AGAIN: Duration = Duration::from_millis(15);
 const DYING: Duration = Duration::from_secs(2);
 /// After a start that was served: the whole tree is looked at, and told.
 const TELL: Duration = Duration::from_millis(60);
-/// Until what the kernel refused for longer is tried again.
-const REFUSED: Duration = Duration::from_secs(30);
+/// Until what the kernel has refused for longer is tried again.
+const REFUSED: Duration = Duration::from_secs(5);
 /// A host whose tree can't be read.
 const UNREADABLE: Duration = Duration::from_secs(10);
 
@@ -240,22 +239,12 @@ impl Round<'_> {
             // Nobody is refused, and nothing taken back, before it is known who may ask.
             settled.refused.clear();
         }
-        self.leave_out(state, &tree, &mut settled);
         let limits = self.ground.limits(self.host, self.settings);
         let plan = match &self.ground.hierarchy {
             Some(Hierarchy::V1(v1)) if self.ground.has_budgets() => {
-                let plan = plan::plan(&settled.wanted, &tree, &limits);
-                let applied = writer::apply(v1, &plan.writes);
-                for error in &applied.undo_failed {
-                    tracing::warn!(%error, "what was begun could not be taken back");
-                }
-                let stands =
-                    self.look_after(state, &tree, &settled, &plan, applied.done, applied.failed);
-                if !stands {
-                    // What the plan grants isn't there: nobody is told that it is.
-                    state.answer(Instant::now(), |_| None);
-                    return;
-                }
+                let mut plan = plan::plan(&settled.wanted, &tree, &limits);
+                let failed = writer::apply_each(v1, &plan.writes);
+                self.look_after(state, &tree, &mut plan, failed);
                 plan
             }
             _ => {
@@ -310,105 +299,50 @@ impl Round<'_> {
         }
     }
 
-    /// Groups that the kernel has refused keep what they have, and hold up no others. After a while they are tried again.
-    fn leave_out(&mut self, state: &mut State, tree: &Tree, settled: &mut Settled) {
-        let Some(since) = state.refused_since else {
-            return;
-        };
-        let again = since + REFUSED;
-        if state.refused.is_empty() || again <= Instant::now() {
-            state.refused.clear();
-            state.refused_since = None;
-            return;
-        }
-        self.within(again.duration_since(Instant::now()));
-        for group in state.refused.keys() {
-            let has = tree.groups.get(group).map_or(0, |has| has.runtime_us);
-            let has = u64::try_from(has)
-                .ok()
-                .and_then(|has| RuntimeMicros::new(has).ok());
-            match has {
-                Some(has) => settled.wanted.budgets.insert(group.clone(), has),
-                None => settled.wanted.budgets.remove(group),
-            };
-        }
-    }
-
-    /// What the kernel has after a plan, and what to do about one that failed. False: it was taken back, and another round
-    /// is due.
+    /// What the kernel has after a plan, and when to try again what it refused. What isn't there is granted to nobody.
     fn look_after(
         &mut self,
         state: &mut State,
         tree: &Tree,
-        settled: &Settled,
-        plan: &Plan,
-        done: usize,
-        failed: Option<CgroupError>,
-    ) -> bool {
-        state.expected = tree
-            .groups
-            .iter()
-            .map(|(group, has)| (group.clone(), has.runtime_us))
-            .collect();
+        plan: &mut Plan,
+        failed: Vec<(usize, CgroupError)>,
+    ) {
+        let has = |(group, has): (&String, &plan::Group)| (group.clone(), has.runtime_us);
+        state.expected = tree.groups.iter().map(has).collect();
         for finding in &plan.findings {
             tracing::debug!(%finding, "found");
         }
-        let Some(error) = failed else {
-            for write in &plan.writes {
-                state.expected.insert(write.group.clone(), write.to_us);
-                tracing::debug!(
-                    group = write.group,
-                    from = write.from_us,
-                    to = write.to_us,
-                    "written"
-                );
-            }
-            state.failing = None;
-            return true;
-        };
         let now = Instant::now();
-        let since = *state.failing.get_or_insert(now);
-        if now.duration_since(since) < DYING {
-            tracing::debug!(%error, "the kernel refused; trying again");
-            self.within(AGAIN);
-            return false;
+        let before = std::mem::take(&mut state.failing);
+        let refused = std::mem::take(&mut state.refused);
+        let mut failed = failed.into_iter().peekable();
+        for (at, write) in plan.writes.iter().enumerate() {
+            let group = &write.group;
+            let Some((_, error)) = failed.next_if(|(failed, _)| *failed == at) else {
+                state.expected.insert(group.clone(), write.to_us);
+                tracing::debug!(group, from = write.from_us, to = write.to_us, "written");
+                continue;
+            };
+            let since = before.get(group).copied().unwrap_or(now);
+            state.failing.insert(group.clone(), since);
+            let dying = now.duration_since(since) < DYING;
+            if dying {
+                tracing::debug!(%error, "the kernel refused; trying again");
+            } else if !refused.contains_key(group) {
+                tracing::warn!(%error, "the kernel keeps refusing");
+            }
+            self.within(if dying { AGAIN } else { REFUSED });
+            // Whose group keeps more than it is to have, has what it asks for.
+            if !writer::lowers(write) && plan.granted.remove(group).is_some() && !dying {
+                state.refused.insert(group.clone(), error.to_string());
+            }
         }
-        // Longer than dying groups take: whose budget it was for is refused, and the others get theirs.
-        tracing::warn!(%error, "the kernel keeps refusing");
-        state.failing = None;
-        let lacking: Vec<&String> = settled
-            .wanted
-            .budgets
-            .iter()
-            .filter(|(group, budget)| {
-                tree.groups.get(*group).is_some_and(|has| {
-                    has.runtime_us >= 0 && has.runtime_us < i64::from(budget.get())
-                })
-            })
-            .map(|(group, _)| group)
-            .collect();
-        let at_or_below = |group: &str| {
-            plan.writes.get(done).is_some_and(|write| {
-                let rest = group.strip_prefix(write.group.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-        };
-        let theirs: Vec<&String> = lacking
-            .iter()
-            .copied()
-            .filter(|group| at_or_below(group))
-            .collect();
-        // A write for nobody in particular, as one that lowers: then nobody gets anything more.
-        let refused = if theirs.is_empty() { lacking } else { theirs };
-        if refused.is_empty() {
-            return true;
+        if let Some(has) = state
+            .expected
+            .get(&self.ground.pods_group.clone().unwrap_or_default())
+        {
+            plan.allocated_us = *has;
         }
-        for group in refused {
-            state.refused.insert(group.clone(), error.to_string());
-        }
-        state.refused_since.get_or_insert(now);
-        self.within(AGAIN);
-        false
     }
 
     /// Whether new containers had begun when what they asked for was in place.
@@ -418,7 +352,7 @@ impl Round<'_> {
                 continue;
             };
             let granted = assignment.request.runtime.is_none() || plan.granted.contains_key(group);
-            if granted && !state.besides.contains_key(id) && state.failing.is_none() {
+            if granted && !state.besides.contains_key(id) {
                 let before_start = before_start(self.host, self.ground, group);
                 let besides = state.besides.entry(id.clone()).or_default();
                 // A container that was there before this daemon: nobody knows.
@@ -441,10 +375,6 @@ impl Round<'_> {
         plan: &Plan,
         limits: &plan::Limits,
     ) {
-        // Groups that were refused and are gone may come again.
-        state
-            .refused
-            .retain(|group, _| tree.groups.contains_key(group));
         let done = Done {
             mode: &self.ground.mode,
             pods: &cache.asking,
@@ -454,9 +384,8 @@ impl Round<'_> {
             containers: &state.besides,
         };
         let entries = outcome::entries(&done);
-        let trying = state.failing.is_some();
         state.answer(Instant::now(), |waiting| {
-            if trying || !cache.complete() {
+            if !cache.complete() {
                 return None;
             }
             let entry = entries.iter().find(|entry| {
@@ -477,7 +406,7 @@ impl Round<'_> {
                 },
             }
         });
-        if trying || !cache.complete() {
+        if !cache.complete() {
             return;
         }
         let capacity = match self.ground.mode.mode {

@@ -22,15 +22,12 @@ pub struct State {
     pub waiting: Vec<Waiting>,
     /// What each group has by our own last look or write: another value was written by somebody else.
     pub expected: BTreeMap<String, i64>,
-    /// Groups whose budget the kernel refused for longer than dying groups take, and its words. They are left out of
-    /// plans for a while.
+    /// Containers' groups whose budget the kernel has refused for longer than dying groups take, and its words.
     pub refused: BTreeMap<String, String>,
-    /// Since when the first of them is.
-    pub refused_since: Option<Instant>,
     /// Groups whose budget is counted, where the kernel keeps none.
     pub counted: BTreeSet<String>,
-    /// Since when plans fail.
-    pub failing: Option<Instant>,
+    /// Groups whose write the kernel refuses, and since when.
+    pub failing: BTreeMap<String, Instant>,
 }
 
 /// A start that waits.

@@ -1,5 +1,5 @@
-//! Applies a plan to the kernel's tree: all of it, or what was done is taken back. Plans nothing, and tries nothing twice:
-//! who calls it reads the tree again and plans anew.
+//! Applies a plan to the kernel's tree: one container's whole or not at all, many containers' each by itself. Plans nothing,
+//! and tries nothing twice: who calls it reads the tree again and plans anew.
 
 use realtime_core::rt::plan::{self, Write};
 
@@ -38,6 +38,16 @@ pub fn apply(v1: &V1, writes: &[Write]) -> Applied {
     }
 }
 
+/// Does all the writes in their order, and leaves out those that fail: their places, and the kernel's words.
+///
+/// A removed group keeps its part for a moment, and as long as a zombie is in it: that must hold up, or take anything from,
+/// no container but those that need that part. Each write by itself leaves a tree that the kernel accepts, so what is done
+/// stands; what a group above has too much for that long, the next plan takes back.
+pub fn apply_each(v1: &V1, writes: &[Write]) -> Vec<(usize, CgroupError)> {
+    let failed = |(at, write)| one(v1, write, lowers(write)).map(|error| (at, error));
+    writes.iter().enumerate().filter_map(failed).collect()
+}
+
 fn one(v1: &V1, write: &Write, may_be_gone: bool) -> Option<CgroupError> {
     v1.write(write)
         .err()
@@ -45,7 +55,7 @@ fn one(v1: &V1, write: &Write, may_be_gone: bool) -> Option<CgroupError> {
 }
 
 /// −1 is more than any number.
-fn lowers(write: &Write) -> bool {
+pub fn lowers(write: &Write) -> bool {
     let order = |micros: i64| if micros < 0 { i64::MAX } else { micros };
     order(write.to_us) < order(write.from_us)
 }
