@@ -11,7 +11,7 @@ use realtime_node_daemon::host::Host;
 use realtime_testing::actor::{self, Actor};
 
 /// What takes longer than this on a loaded machine never comes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The machine's hierarchy, and the actor's program.
 pub struct Machine {

@@ -22,7 +22,7 @@ use super::inside::{DAEMON, print};
 /// Where the program of the containers is.
 pub const ACTOR: &str = "/vm/actor";
 /// What takes longer than this in the emulated machine never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const MOUNT: &str = "/sys/fs/cgroup";
 const UID: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 
