@@ -2,7 +2,8 @@
 //! KVM, which hangs where machines are themselves virtual), an initramfs with busybox, the program and its libraries.
 //!
 //! One program a boot. Bounded in time; qemu is ended by its own process, so nothing is left behind. Must not need root,
-//! a network or a disk image, and must not install a kernel on this machine.
+//! a network or a disk image, and must not install a kernel on this machine. Where a test asks for it, the machine reaches
+//! named ports of this host's loopback, and nothing else.
 //!
 //! ```no_run
 //! use realtime_testing::vm::{Machine, Program, run};
@@ -24,6 +25,9 @@ use std::time::Duration;
 pub use kernel::{Kernel, kernel};
 pub use qemu::run;
 
+/// Where the machine reaches this host's ports.
+pub const HOST: &str = "10.0.2.100";
+
 /// The machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -37,6 +41,9 @@ pub struct Machine {
     pub processor: String,
     /// What follows the harness's own arguments on the kernel's command line.
     pub kernel_arguments: Vec<String>,
+    /// A network on which nothing is but [`HOST`] with these TCP ports: the one there, and the one of this host's loopback
+    /// that it leads to. Without any, there is no network.
+    pub ports: Vec<(u16, u16)>,
     /// When qemu is ended.
     pub limit: Duration,
 }
@@ -50,6 +57,7 @@ impl Default for Machine {
             memory_mib: 1024,
             processor: "SandyBridge".to_owned(),
             kernel_arguments: Vec::new(),
+            ports: Vec::new(),
             limit: Duration::from_mins(2),
         }
     }

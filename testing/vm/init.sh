@@ -13,6 +13,9 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up 2>/dev/null
+if [ -f /vm/e1000.ko ]; then
+    insmod /vm/e1000.ko && ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up
+fi
 stty -F /dev/ttyS1 raw -echo
 /vm/run </dev/null >/dev/ttyS1 2>/dev/console
 code=$?

@@ -10,6 +10,8 @@ use crate::programs::cache_directory;
 
 /// Depends on the current kernel package.
 const META_PACKAGE: &str = "linux-image-rt-amd64";
+/// The driver of the network card that qemu plays; it needs no other module, and Debian's kernel has none built in.
+const DRIVER: &str = "kernel/drivers/net/ethernet/intel/e1000/e1000.ko";
 
 /// A kernel to boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +22,25 @@ pub struct Kernel {
     pub release: String,
 }
 
+impl Kernel {
+    /// The module with which the machine has a network; beside the kernel.
+    pub(super) fn driver(&self) -> PathBuf {
+        self.image
+            .with_file_name(format!("e1000-{}.ko", self.release))
+    }
+}
+
 /// The kernel, after downloading it when it isn't in the cache yet (70 MB, seconds).
 pub fn kernel() -> Result<Kernel, Error> {
+    found(false)
+}
+
+/// The same, with its [`Kernel::driver`], which a cache of an earlier version of this file lacks.
+pub(super) fn with_driver() -> Result<Kernel, Error> {
+    found(true)
+}
+
+fn found(driver: bool) -> Result<Kernel, Error> {
     if !cfg!(target_arch = "x86_64") {
         return Err(Error::Unavailable(format!(
             "{META_PACKAGE} is for x86-64, and this is another architecture"
@@ -31,14 +50,15 @@ pub fn kernel() -> Result<Kernel, Error> {
         .map_err(|error| Error::Unavailable(error.to_string()))?
         .join("linux-rt");
     fs::create_dir_all(&cache).map_err(Error::io("creating", &cache))?;
-    if let Some(kernel) = cached(&cache) {
+    let suits = |kernel: &Kernel| !driver || kernel.driver().is_file();
+    if let Some(kernel) = cached(&cache).filter(suits) {
         return Ok(kernel);
     }
     let lock = cache.join(".lock");
     let lock = fs::File::create(&lock).map_err(Error::io("creating", lock))?;
     lock.lock().map_err(Error::io("locking", &cache))?;
     // Another process may have it by now.
-    match cached(&cache) {
+    match cached(&cache).filter(suits) {
         Some(kernel) => Ok(kernel),
         None => download(&cache),
     }
@@ -49,15 +69,7 @@ fn cached(cache: &Path) -> Option<Kernel> {
     let mut releases: Vec<String> = fs::read_dir(cache)
         .ok()?
         .flatten()
-        .filter_map(|entry| {
-            Some(
-                entry
-                    .file_name()
-                    .to_str()?
-                    .strip_prefix("vmlinuz-")?
-                    .to_owned(),
-            )
-        })
+        .filter_map(|entry| release(&entry.path()))
         .collect();
     releases.sort();
     let release = releases.pop()?;
@@ -65,6 +77,12 @@ fn cached(cache: &Path) -> Option<Kernel> {
         image: cache.join(format!("vmlinuz-{release}")),
         release,
     })
+}
+
+/// Of an image's name.
+fn release(image: &Path) -> Option<String> {
+    let name = image.file_name()?.to_str()?;
+    Some(name.strip_prefix("vmlinuz-")?.to_owned())
 }
 
 fn download(cache: &Path) -> Result<Kernel, Error> {
@@ -104,14 +122,23 @@ fn download(cache: &Path) -> Result<Kernel, Error> {
         .map_err(Error::io("listing", &boot))?
         .flatten()
         .map(|entry| entry.path())
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))
-        })
+        .find(|path| release(path).is_some())
         .ok_or_else(|| Error::Unavailable(format!("{package} has no boot/vmlinuz-…")))?;
     let kept = cache.join(image.file_name().unwrap_or_default());
-    fs::rename(&image, &kept).map_err(Error::io("moving into place", &kept))?;
-    cached(cache).ok_or_else(|| Error::Unavailable(format!("{} is gone", kept.display())))
+    let kernel = Kernel {
+        release: release(&kept).unwrap_or_default(),
+        image: kept,
+    };
+    let driver = folder
+        .path()
+        .join("x/lib/modules")
+        .join(&kernel.release)
+        .join(DRIVER);
+    // The kernel last: with it, both are there.
+    for (from, to) in [(&driver, &kernel.driver()), (&image, &kernel.image)] {
+        fs::rename(from, to).map_err(Error::io("moving into place", to))?;
+    }
+    Ok(kernel)
 }
 
 fn entry(folder: &Path, end: &str) -> Result<PathBuf, Error> {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::initramfs::Archive;
-use super::{Error, Machine, Outcome, Program, kernel, libraries};
+use super::{Error, HOST, Machine, Outcome, Program, kernel, libraries};
 
 const QEMU: &str = "qemu-system-x86_64";
 /// Of Debian's busybox-static: without libraries.
@@ -24,7 +24,13 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Boots, runs the program, and waits for the end. Blocks: call it from `spawn_blocking` in async code.
 pub fn run(machine: &Machine, program: &Program) -> Result<Outcome, Error> {
-    let kernel = kernel()?;
+    let networked = !machine.ports.is_empty();
+    let kernel = if networked {
+        kernel::with_driver
+    } else {
+        kernel::kernel
+    }()?;
+    let driver = networked.then(|| kernel.driver());
     has_qemu()?;
     let folder = tempfile::tempdir().map_err(Error::io("making a folder in", "/tmp"))?;
     let (initramfs, console, output, said) = (
@@ -33,7 +39,8 @@ pub fn run(machine: &Machine, program: &Program) -> Result<Outcome, Error> {
         folder.path().join("output"),
         folder.path().join("qemu"),
     );
-    fs::write(&initramfs, archive(program)?).map_err(Error::io("writing", &initramfs))?;
+    fs::write(&initramfs, archive(program, driver.as_deref())?)
+        .map_err(Error::io("writing", &initramfs))?;
     let stderr = fs::File::create(&said).map_err(Error::io("creating", &said))?;
     let started = Instant::now();
     // Ended by the kernel when this thread ends, even by SIGKILL; the same process from its start to its end.
@@ -124,8 +131,6 @@ fn arguments(machine: &Machine) -> Vec<String> {
         "-accel",
         "tcg,thread=multi",
         "-nodefaults",
-        "-nic",
-        "none",
         "-display",
         "none",
         "-monitor",
@@ -155,6 +160,7 @@ fn arguments(machine: &Machine) -> Vec<String> {
             ),
         ]);
     }
+    arguments.extend(["-nic".to_owned(), network(&machine.ports)]);
     // A panic ends qemu, since it would be a reboot.
     let mut line = "console=ttyS0 quiet panic=-1".to_owned();
     for argument in &machine.kernel_arguments {
@@ -165,7 +171,23 @@ fn arguments(machine: &Machine) -> Vec<String> {
     arguments
 }
 
-fn archive(program: &Program) -> Result<Vec<u8>, Error> {
+/// One program for each connection, since qemu itself would have them all share one; it ends with the connection.
+fn network(ports: &[(u16, u16)]) -> String {
+    if ports.is_empty() {
+        return "none".to_owned();
+    }
+    let mut network = "user,model=e1000,restrict=on,ipv6=off".to_owned();
+    for (there, here) in ports {
+        // Writing to a String can't fail.
+        let _ = write!(
+            network,
+            ",guestfwd=tcp:{HOST}:{there}-cmd:{BUSYBOX} nc 127.0.0.1 {here}"
+        );
+    }
+    network
+}
+
+fn archive(program: &Program, driver: Option<&Path>) -> Result<Vec<u8>, Error> {
     let busybox = fs::read(BUSYBOX).map_err(|error| {
         Error::Unavailable(format!(
             "reading {BUSYBOX} (Debian's busybox-static): {error}"
@@ -178,6 +200,10 @@ fn archive(program: &Program) -> Result<Vec<u8>, Error> {
     // /dev/console must be there before init can mount a devtmpfs over it; the kernel makes it itself.
     for (path, contents, mode) in &program.files {
         archive.file(path, contents, *mode);
+    }
+    if let Some(driver) = driver {
+        let module = fs::read(driver).map_err(Error::io("reading", driver))?;
+        archive.file("/vm/e1000.ko", &module, 0o644);
     }
     libraries::add(&mut archive, &program.path, "/vm/program")?;
     for (path, guest) in &program.programs {
@@ -260,6 +286,21 @@ mod tests {
         );
         assert!(line.contains("node,nodeid=1,cpus=2-3,memdev=m1"), "{line}");
         assert!(line.contains("id=m0,size=512M"), "{line}");
+    }
+
+    #[test]
+    fn without_ports_there_is_no_network() {
+        assert!(
+            arguments(&Machine::default())
+                .join(" ")
+                .contains("-nic none")
+        );
+        assert_eq!(
+            network(&[(6443, 20_001), (7, 8)]),
+            "user,model=e1000,restrict=on,ipv6=off,\
+             guestfwd=tcp:10.0.2.100:6443-cmd:/usr/bin/busybox nc 127.0.0.1 20001,\
+             guestfwd=tcp:10.0.2.100:7-cmd:/usr/bin/busybox nc 127.0.0.1 8"
+        );
     }
 
     #[test]
