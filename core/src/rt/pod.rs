@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::group::{ContainerId, PodUid};
+use super::group::{ContainerId, Located, PodUid, Qos};
 use super::request::{self, Container, ContainerKind};
 pub use slim::{PodSpec, PodStatus};
 
@@ -27,6 +27,8 @@ pub struct Pod {
     pub uid: String,
     /// The uid under which it runs on the node, see [`PodUid::of_directory`]. `None`: it has no usable one.
     pub directory: Option<PodUid>,
+    /// In which class's group its own is, by the API server's word. `None`: not told.
+    pub qos: Option<Qos>,
     /// What it asks for, unread.
     pub contract: request::Pod,
     /// Containers that have an id, by id: the container's name and whether its process runs.
@@ -73,6 +75,7 @@ impl Pod {
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
             directory: PodUid::of_directory(&uid, &annotations).ok(),
+            qos: status.qos(),
             uid,
             contract: request::Pod {
                 annotations: request::kept(annotations, &containers),
@@ -83,6 +86,12 @@ impl Pod {
             over: status.is_over(),
             exec_probes: spec.exec_probes(),
         })
+    }
+
+    /// Whether a group is the pod's own or below it. One of its name in another class is somebody else's making.
+    pub fn has(&self, located: &Located) -> bool {
+        self.directory.as_ref() == Some(&located.pod)
+            && self.qos.is_none_or(|qos| qos == located.qos)
     }
 
     /// A container of the spec.

@@ -207,11 +207,9 @@ impl<'a> Groups<'a> {
             };
             let Some((key, name)) = whose else { continue };
             is_known[index] = true;
-            // An id counts below its own pod's directory only: anybody may write a static pod's annotations.
-            if pods
-                .get(key)
-                .is_some_and(|pod| pod.directory.as_ref() == Some(&located.pod))
-            {
+            // An id counts below its own pod's directory only: anybody may write a static pod's annotations, and a
+            // privileged container can make groups of any name.
+            if pods.get(key).is_some_and(|pod| pod.has(located)) {
                 // The runtime's word is newer than the API's, which may still be of the container before.
                 if known.contains_key(id) {
                     by_name.insert((key, name), index);

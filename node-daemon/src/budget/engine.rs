@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use kube::Client;
-use realtime_core::rt::group::{self, Kind, PodUid, Qos};
+use realtime_core::rt::group::{self, Kind};
 use realtime_core::rt::outcome::PodNews;
 use realtime_core::rt::request;
 use realtime_core::rt::settle::Known;
@@ -17,7 +17,7 @@ use super::Told;
 use super::bundle;
 use super::cache::Cache;
 use super::door::{Answer, Knock};
-use super::ground::Ground;
+use super::ground::{CLASSES, Ground};
 use super::groups::{Groups, Happened};
 use super::round::Round;
 use super::settings::{Settings, Word};
@@ -137,6 +137,7 @@ impl Engine {
                     }
                     watch_pods(&self.host, &ground, cache, &mut groups);
                     round.whole(cache, state);
+                    watch_served(&self.host, &mut round, state, &mut groups);
                 }
                 knock = self.knocks.recv() => {
                     let blind = !cache.complete() || (ground.hierarchy.is_some() && !ground.is_firm());
@@ -161,6 +162,7 @@ impl Engine {
                 () = until(due) => {
                     watch_pods(&self.host, &ground, cache, &mut groups);
                     round.whole(cache, state);
+                    watch_served(&self.host, &mut round, state, &mut groups);
                 }
                 () = sleep_until(look_again), if ground.hierarchy.is_some() && ground.pods_group.is_none() => {
                     return Some(());
@@ -211,10 +213,7 @@ fn on_group(
             let Some(located) = group::locate(&path) else {
                 return;
             };
-            let asking = cache
-                .asking
-                .values()
-                .any(|pod| pod.directory.as_ref() == Some(&located.pod));
+            let asking = cache.asking.values().any(|pod| pod.has(&located));
             if !asking {
                 return;
             }
@@ -266,25 +265,43 @@ fn watch_pods(host: &Host, ground: &Ground, cache: &Cache, groups: &mut Groups) 
     let (Some(pods), true) = (&ground.pods, ground.is_firm()) else {
         return;
     };
-    const CLASSES: [Qos; 3] = [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort];
     let tops: BTreeSet<String> = CLASSES.map(|qos| pods.class(qos)).into();
     for top in &tops {
         groups.watch(host, top);
     }
-    let directories: BTreeSet<&PodUid> = cache
-        .asking
-        .values()
-        .filter_map(|pod| pod.directory.as_ref())
-        .collect();
-    for uid in &directories {
-        CLASSES
+    let mut own = BTreeSet::new();
+    for pod in cache.asking.values() {
+        let Some(uid) = &pod.directory else { continue };
+        // Where the class isn't told, the group that is there.
+        let mut classes = CLASSES
             .iter()
-            .any(|qos| groups.watch(host, &pods.pod(*qos, uid)));
+            .filter(|qos| pod.qos.is_none_or(|own| own == **qos))
+            .map(|qos| pods.pod(*qos, uid));
+        own.extend(classes.find(|group| groups.watch(host, group)));
     }
     groups.retain(|group| {
         tops.contains(group)
-            || group::locate(group).is_some_and(|located| directories.contains(&located.pod))
+            || own.contains(group)
+            || group::locate(group).is_some_and(|located| {
+                let above = group
+                    .get(..located.own)
+                    .and_then(|group| group.rsplit_once('/'));
+                located.container.is_some() && above.is_some_and(|(pod, _)| own.contains(pod))
+            })
     });
+}
+
+/// Watches the groups of containers that have something: what their own programs write to them is put right, too. Not
+/// before they have it, since then every microsecond counts.
+fn watch_served(host: &Host, round: &mut Round<'_>, state: &State, groups: &mut Groups) {
+    if !round.ground.has_budgets() {
+        return;
+    }
+    for group in &state.served {
+        if !groups.watches(group) && groups.watch(host, group) && round.is_foreign(state, group) {
+            round.within(FOREIGN);
+        }
+    }
 }
 
 async fn until(due: Option<Instant>) {

@@ -2,10 +2,11 @@
 //! when the settings change, and again while the kubelet's group isn't there. Decides nothing.
 
 use realtime_core::api::realtime_node::BudgetMode;
-use realtime_core::rt::group::{ContainerId, PodUid, PodsGroup, Qos, Runtime};
+use realtime_core::rt::group::{ContainerId, PodsGroup, Qos, Runtime};
 use realtime_core::rt::micros::{PERIOD_US, RuntimeMicros};
 use realtime_core::rt::modes::{self, Mode};
 use realtime_core::rt::plan::{Group, Limits, Tree};
+use realtime_core::rt::pod::Pod;
 use realtime_core::rt::settle::NodeRules;
 
 use super::cache::Cache;
@@ -16,6 +17,9 @@ use crate::host::Host;
 
 const SYSCTL_RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
 const SYSCTL_PERIOD: &str = "/proc/sys/kernel/sched_rt_period_us";
+
+/// A pod's group is in one of them.
+pub const CLASSES: [Qos; 3] = [Qos::Burstable, Qos::Guaranteed, Qos::BestEffort];
 
 /// The hierarchy by which containers are known.
 #[derive(Debug)]
@@ -153,13 +157,14 @@ impl Ground {
 
     /// A container's group, where the runtime has named no process of it: the first that is there of those that it can
     /// have.
-    pub fn group_of_container(&self, uid: &PodUid, id: &ContainerId) -> Option<String> {
+    pub fn group_of_container(&self, pod: &Pod, id: &ContainerId) -> Option<String> {
         const RUNTIMES: [Runtime; 3] = [Runtime::Crio, Runtime::Containerd, Runtime::Docker];
-        const CLASSES: [Qos; 3] = [Qos::Burstable, Qos::Guaranteed, Qos::BestEffort];
         let pods = self.pods.as_ref()?;
+        let uid = pod.directory.as_ref()?;
         let candidates = RUNTIMES.iter().flat_map(|runtime| {
             CLASSES
                 .iter()
+                .filter(|qos| pod.qos.is_none_or(|own| own == **qos))
                 .flat_map(|qos| pods.container(*qos, uid, *runtime, id))
         });
         let is_there = |group: &String| match &self.hierarchy {

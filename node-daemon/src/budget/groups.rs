@@ -99,6 +99,11 @@ impl Groups {
         }
     }
 
+    /// Whether a group is watched already.
+    pub fn watches(&self, group: &str) -> bool {
+        self.by_group.contains_key(group)
+    }
+
     /// Stops watching all groups but those.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         let Some(inotify) = &self.inotify else { return };

@@ -89,8 +89,8 @@ impl Round<'_> {
         let group = waiting.pid.and_then(|pid| self.ground.group_of(pid));
         // CRI-O names no process to its plugins, and a process of another namespace isn't the container's.
         let group = group.filter(|group| is_containers(group, id)).or_else(|| {
-            let uid = cache.asking.get(&waiting.pod)?.directory.as_ref()?;
-            self.ground.group_of_container(uid, id)
+            let pod = cache.asking.get(&waiting.pod)?;
+            self.ground.group_of_container(pod, id)
         });
         let served = match group {
             Some(group) if self.ground.is_firm() => {
@@ -256,6 +256,11 @@ impl Round<'_> {
         };
         let there = containers(&tree);
         state.forget(&there);
+        state.served = settled
+            .assignments
+            .iter()
+            .filter_map(|assignment| Some(assignment.at.as_ref()?.1.clone()))
+            .collect();
         self.note_starts(state, &settled, &plan);
         self.policies
             .all(self.host, self.ground, state, &settled, &plan);

@@ -20,6 +20,8 @@ pub struct State {
     pub besides: BTreeMap<ContainerId, Besides>,
     /// Starts that wait for an answer.
     pub waiting: Vec<Waiting>,
+    /// The groups of containers that ask, as of the last whole round: a foreign write to one of them matters.
+    pub served: BTreeSet<String>,
     /// What each group has by our own last look or write: another value was written by somebody else.
     pub expected: BTreeMap<String, i64>,
     /// Containers' groups whose budget the kernel has refused for longer than dying groups take, and its words.

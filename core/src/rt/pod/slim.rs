@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::super::group::Qos;
 use super::super::request::{Container, ContainerKind, RUNTIME_US};
 
 /// `spec`.
@@ -72,6 +73,8 @@ impl<'de> Deserialize<'de> for Present {
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
     phase: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qos_class: Option<String>,
     init_container_statuses: Vec<ContainerStatus>,
     container_statuses: Vec<ContainerStatus>,
     ephemeral_container_statuses: Vec<ContainerStatus>,
@@ -163,6 +166,10 @@ impl PodStatus {
                 let id = status.container_id.as_deref().filter(|id| !id.is_empty())?;
                 Some((id, status.name.as_str(), status.state.terminated.is_some()))
             })
+    }
+
+    pub(super) fn qos(&self) -> Option<Qos> {
+        self.qos_class.as_deref().and_then(Qos::parse)
     }
 
     pub(super) fn is_over(&self) -> bool {

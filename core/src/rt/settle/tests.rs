@@ -248,3 +248,19 @@ fn a_container_that_begins_again_is_not_its_forerunner() {
         .collect();
     assert_eq!(names, ["main"], "the init container has ended");
 }
+
+#[test]
+fn a_group_of_the_same_names_in_another_class_is_somebody_elses() {
+    let (key, mut own) = pod("spinner", UID, &budget(), &[("main", 'a')]);
+    let real = format!("/kubepods/burstable/pod{UID}/{}", id('a'));
+    let copies = [
+        format!("/kubepods/besteffort/pod{UID}/{}", id('a')),
+        format!("/kubepods/pod{UID}/{}", id('a')),
+    ];
+    let tree = tree(&[(&real, 0), (&copies[0], 0), (&copies[1], 0)]);
+    own.qos = super::super::group::Qos::parse("Burstable");
+    let pods = BTreeMap::from([(key, own)]);
+    let settled = settle(&pods, &BTreeMap::new(), &tree, &rules(), true);
+    assert_eq!(settled.assignments[0].at, Some((id('a'), real.clone())));
+    assert!(settled.wanted.budgets.keys().eq([&real]));
+}
