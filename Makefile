@@ -9,13 +9,13 @@ PREFIX ?= /usr/local
 CARGO := cargo
 
 .PHONY: sandbox
-sandbox: ## A cluster to try everything on, here and now. DEMO=1 shows a rollout, KERNEL=daemon the node daemon's.
+sandbox: ## A cluster to try everything on. DEMO=1 shows it, KERNEL=daemon the node daemon's switch, PODS=1 real-time pods.
 	@hack/setup.sh build
 	$(CARGO) build --locked --package realtime-operator --package realtime-node-daemon --package oc-realtime \
 		--package realtime-testing --bin realtime-operator --bin realtime-node-daemon --bin oc-realtime \
-		--bin rpm-ostree-standin --bin sandbox
+		--bin rpm-ostree-standin --bin sandbox --bin sandbox-pods
 	# In place of the shell, so that Ctrl-C reaches it alone; it does its own cleaning up.
-	exec env DEMO="$(DEMO)" KERNEL="$(KERNEL)" target/debug/sandbox
+	exec env DEMO="$(DEMO)" KERNEL="$(KERNEL)" RUNTIME="$(RUNTIME)" target/debug/sandbox$(if $(PODS),-pods)
 
 .PHONY: test
 test: ## Everything that has to hold before a change is merged.

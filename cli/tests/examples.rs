@@ -20,7 +20,7 @@ type Example = (
 );
 
 /// Example, architecture, CPU vendor, family and model, CPUs, memory, further node role.
-const EXAMPLES: [Example; 6] = [
+const EXAMPLES: [Example; 7] = [
     (
         "worker-rt.yaml",
         "amd64",
@@ -73,6 +73,15 @@ const EXAMPLES: [Example; 6] = [
         (6, 85),
         16,
         "64Gi",
+        "worker-rt",
+    ),
+    (
+        "realtime-pods.yaml",
+        "amd64",
+        "Intel",
+        (6, 106),
+        8,
+        "32Gi",
         "worker-rt",
     ),
 ];
@@ -128,7 +137,9 @@ fn each_example_validates_without_a_warning_and_renders() {
             "Tuned",
             "RuntimeClass",
         ] {
-            let wanted = !(kind == "MachineConfigPool" && role == "master");
+            // Kernel and CPUs as they are: nothing for the kubelet and TuneD to do.
+            let pods_alone = file == "realtime-pods.yaml" && kind != "MachineConfigPool";
+            let wanted = !(kind == "MachineConfigPool" && role == "master" || pods_alone);
             assert!(
                 !wanted || rendered.contains(&format!("kind: {kind}\n")),
                 "{file}: no {kind}\n{rendered}"
