@@ -2,7 +2,7 @@
 //! and in the end every microsecond is given back and no group is left. API server, daemon with its shipped rights, and
 //! kernel are real; kubelet and containerd are played (`kubelet_standin`), as a real one starts a pod or two a second.
 //!
-//! `CHURN_PODS`: how many pods; `CHURN_SEED`: the chance, which a failed run prints.
+//! `CHURN_PODS`: how many pods; `CHURN_SEED`: the chance, which a failed run prints; `CHURN_DAEMON`: another build of it.
 
 #![allow(
     clippy::unwrap_used,
@@ -123,8 +123,13 @@ async fn world(cluster: &Cluster, folder: &Path) -> World {
         .await;
     let groups = Own::make_with("churn", NODE_US).await.unwrap();
     let kubelet = Kubelet::new(cluster.client.clone(), NODE, WORK, folder, groups).unwrap();
+    let program = std::env::var("CHURN_DAEMON");
     let program = Program::new(
-        Path::new(env!("CARGO_BIN_EXE_realtime-node-daemon")),
+        Path::new(
+            program
+                .as_deref()
+                .unwrap_or(env!("CARGO_BIN_EXE_realtime-node-daemon")),
+        ),
         &kubelet,
         folder,
         &cluster.daemon_kubeconfig(NODE).await,

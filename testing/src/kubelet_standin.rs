@@ -71,9 +71,16 @@ impl Kubelet {
         annotations: &Value,
         containers: &[String],
     ) -> anyhow::Result<StandinPod> {
+        // The API server concludes the class from these.
+        let some = json!({"cpu": "10m", "memory": "1Mi"});
+        let resources = match class {
+            "" => json!({"requests": some, "limits": some}),
+            "burstable" => json!({"requests": some}),
+            _ => json!({}),
+        };
         let containers: Vec<Value> = containers
             .iter()
-            .map(|name| json!({"name": name, "image": "none"}))
+            .map(|name| json!({"name": name, "image": "none", "resources": resources}))
             .collect();
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": name, "annotations": annotations},

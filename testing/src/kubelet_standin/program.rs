@@ -64,10 +64,12 @@ impl Program {
         })
     }
 
-    /// With variables, as of the shipped `DaemonSet`.
+    /// As in its pod: with the variables of the shipped `DaemonSet`, and without a kubeconfig.
     #[must_use]
-    pub fn with_environment(mut self, environment: Vec<(String, String)>) -> Self {
+    pub fn in_pod(mut self, environment: Vec<(String, String)>) -> Self {
         self.environment = environment;
+        // `--kubeconfig` and its value are the first.
+        self.arguments.drain(..2);
         self
     }
 

@@ -42,8 +42,10 @@ pub struct Cluster {
     /// Goes before the control plane, as it is a client of it.
     machine: Machine,
     looked_at: Arc<SimulatedHost>,
-    client: Client,
-    control_plane: ControlPlane,
+    pub client: Client,
+    pub control_plane: ControlPlane,
+    /// That of the shipped `DaemonSet`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -98,6 +100,7 @@ impl Cluster {
             looked_at: Arc::clone(looked_at),
             client,
             control_plane,
+            environment,
         })
     }
 

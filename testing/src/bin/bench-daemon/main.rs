@@ -3,6 +3,7 @@
 
 mod cluster;
 mod pod;
+mod pods;
 mod process;
 
 use std::path::PathBuf;
@@ -62,11 +63,21 @@ async fn main() -> anyhow::Result<()> {
         *count -= asked.get(request).copied().unwrap_or_default();
     }
     requests.retain(|_, count| *count > 0);
+    let with_pods = match realtime_testing::kubelet_standin::groups::cannot_run() {
+        Some(reason) => {
+            say(&format!("no pods: {reason}"));
+            Vec::new()
+        }
+        None => pods::measure(&cluster, &args.daemon, say).await?,
+    };
     say("done");
 
     print(&args, &before, &after);
+    if !with_pods.is_empty() {
+        print_pods(&with_pods);
+    }
     println!(
-        "requests of both, by the API server's audit log (aim: no request but the watch of each, which ends after\n\
+        "requests of the first two, by the API server's audit log (aim: no request but the watch of each, which ends after\n\
          minutes and is begun anew):"
     );
     for ((verb, resource, name), count) in &requests {
@@ -143,6 +154,28 @@ fn print(args: &Args, before: &[Usage], after: &[Usage]) {
         cpus.dedup();
         cpus.join(" ")
     });
+    println!();
+}
+
+fn print_pods(measured: &[(String, Usage)]) {
+    let heads = [
+        "resident",
+        "its own",
+        "proportional",
+        "peak",
+        "CPU time so far",
+    ];
+    line("a third node, with pods", &heads.map(str::to_owned), "aim");
+    for (what, usage) in measured {
+        let values = [
+            megabytes(usage.resident),
+            megabytes(usage.anonymous),
+            megabytes(usage.proportional),
+            megabytes(usage.peak),
+            milliseconds(usage.on_cpu),
+        ];
+        line(what, &values, AIM);
+    }
     println!();
 }
 

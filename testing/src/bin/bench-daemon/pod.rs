@@ -34,21 +34,10 @@ pub fn inside(
             ..launch
         });
     }
-    let run = secrets(control_plane, kubeconfig)?;
-    let address = control_plane.server_url();
-    let (host, port) = address
-        .trim_start_matches("https://")
-        .split_once(':')
-        .context("the API server's address")?;
-    for (name, value) in [
-        ("KUBERNETES_SERVICE_HOST", host),
-        ("KUBERNETES_SERVICE_PORT", port),
-        // No kubeconfig of whoever runs this.
-        ("HOME", "/nonexistent"),
-        ("KUBECONFIG", "/nonexistent"),
-    ] {
-        environment.push((name.to_owned(), value.to_owned()));
-    }
+    let name = kubeconfig.file_name().context("the pod's name")?;
+    let run = control_plane.directory().join("pods").join(name);
+    secrets(control_plane, kubeconfig, &run)?;
+    environment.extend(address(control_plane)?);
     let Launch {
         program, arguments, ..
     } = launch;
@@ -76,15 +65,31 @@ pub fn inside(
     })
 }
 
-/// The folder with what a kubelet would put into the pod.
-fn secrets(control_plane: &ControlPlane, kubeconfig: &Path) -> anyhow::Result<PathBuf> {
+/// Where the API server is, in the words that a kubelet uses.
+pub fn address(control_plane: &ControlPlane) -> anyhow::Result<Vec<(String, String)>> {
+    let address = control_plane.server_url();
+    let (host, port) = address
+        .trim_start_matches("https://")
+        .split_once(':')
+        .context("the API server's address")?;
+    let variables = [
+        ("KUBERNETES_SERVICE_HOST", host),
+        ("KUBERNETES_SERVICE_PORT", port),
+        // No kubeconfig of whoever runs this.
+        ("HOME", "/nonexistent"),
+        ("KUBECONFIG", "/nonexistent"),
+    ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    Ok(variables.map(owned).into())
+}
+
+/// Puts what a kubelet would put into the pod below the folder that the daemon sees as `/run`.
+pub fn secrets(control_plane: &ControlPlane, kubeconfig: &Path, run: &Path) -> anyhow::Result<()> {
     let text = fs::read_to_string(kubeconfig).context("the pod's kubeconfig")?;
     let values: Value = serde_json::from_str(&text).context("the pod's kubeconfig")?;
     let token = values["users"][0]["user"]["token"]
         .as_str()
         .context("the pod's token")?;
-    let name = kubeconfig.file_name().context("the pod's name")?;
-    let run = control_plane.directory().join("pods").join(name);
     let folder = run.join(SECRETS);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("token"), token)?;
@@ -93,5 +98,5 @@ fn secrets(control_plane: &ControlPlane, kubeconfig: &Path) -> anyhow::Result<Pa
         folder.join("namespace"),
         realtime_testing::simulated_host::cluster::DAEMON_NAMESPACE,
     )?;
-    Ok(run)
+    Ok(())
 }
