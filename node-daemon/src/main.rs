@@ -76,35 +76,38 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     standalone::tell(&config);
     let mut budgets = None;
-    let side = match &config.node {
-        Some(spec) => {
-            let alone = Alone::new(spec.clone(), config.reboot, config.retry.clone());
-            Side::Alone(Box::new(alone))
+    let side = if let Some(spec) = &config.node {
+        let alone = Alone::new(spec.clone(), config.reboot, config.retry.clone());
+        Side::Alone(Box::new(alone))
+    } else {
+        let cluster = node(args, &config).await?;
+        // A directory that plays a host has no containers.
+        if own_cpus {
+            let handle = look_after_pods(&host, &cluster, &config);
+            show(args, &handle, &host).await;
+            budgets = Some(handle);
         }
-        None => {
-            let cluster = node(args, &config).await?;
-            // A directory that plays a host has no containers.
-            if own_cpus {
-                let handle = look_after_pods(&host, &cluster, &config);
-                if let Some(address) = args.metrics_address {
-                    match metrics::Server::bind(address).await {
-                        Ok(server) => {
-                            tokio::spawn(server.run(handle.subscribe(), host.clone()));
-                        }
-                        // The node's kernel and its pods don't depend on somebody who looks on.
-                        Err(error) => tracing::warn!(%error, "metrics are not served"),
-                    }
-                }
-                budgets = Some(handle);
-            }
-            Side::Cluster(Box::new(InCluster::new(cluster)))
-        }
+        Side::Cluster(Box::new(InCluster::new(cluster)))
     };
     let stop = stop_signal()?;
     let agent = Agent::new(host, &config.state_directory, own_cpus, side).with_budgets(budgets);
     Box::pin(agent.run(stopped(stop))).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Metrics, where they are asked for.
+async fn show(args: &Args, budgets: &budget::Handle, host: &Host) {
+    let Some(address) = args.metrics_address else {
+        return;
+    };
+    match metrics::Server::bind(address).await {
+        Ok(server) => {
+            tokio::spawn(server.run(budgets.subscribe(), host.clone()));
+        }
+        // The node's kernel and its pods don't depend on somebody who looks on.
+        Err(error) => tracing::warn!(%error, "metrics are not served"),
+    }
 }
 
 /// The loop that gives pods their budgets, and those who tell it of containers before their processes begin.

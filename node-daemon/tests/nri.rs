@@ -3,6 +3,13 @@
 //! keeps nobody from starting for longer than the bound. Behind the door is a loop that knows nothing but how to raise
 //! budgets from the top down.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as Cell};

@@ -52,9 +52,10 @@ impl Ground {
         let mode = modes::mode(&facts);
         let mounts = Mounts::read(host).unwrap_or_default();
         let hierarchy = match (mode.mode, &mounts.v1_cpu, &mounts.v2) {
-            (BudgetMode::V1Budget, Some(mount), _) => V1::open(host, mount).map(Hierarchy::V1).ok(),
-            // A kernel without budgets for groups, on a host with version 1: its groups say who is who as well.
-            (BudgetMode::V2Policy, Some(mount), _) => V1::open(host, mount).map(Hierarchy::V1).ok(),
+            // Also on a kernel without budgets for groups: those of version 1 say who is who as well.
+            (BudgetMode::V1Budget | BudgetMode::V2Policy, Some(mount), _) => {
+                V1::open(host, mount).map(Hierarchy::V1).ok()
+            }
             (BudgetMode::V2Policy, _, Some(mount)) => V2::open(host, mount).map(Hierarchy::V2).ok(),
             _ => None,
         };

@@ -155,9 +155,8 @@ impl Round<'_> {
                 return Served::NotYet;
             }
         };
-        let whose = match state.known.get(id) {
-            Some(Known::Container(identity)) => identity,
-            _ => return Served::NotYet,
+        let Some(Known::Container(whose)) = state.known.get(id) else {
+            return Served::NotYet;
         };
         let key = (whose.namespace.clone(), whose.pod.clone());
         // The other pods' annotations, however many they are, are not this start's matter.

@@ -208,4 +208,4 @@ nri_plugin_config_dir = "/run/nri/conf.d"
 
 /// Where CRI-O keeps images and containers, and the state of what is mounted.
 pub const CRIO_STORAGE: &str = "/run/node/crio";
-pub const CRIO_STORAGE_STATE: &str = "/run/crio/storage";
+pub const CRIO_STORAGE_STATE: &str = "/run/containers/storage";

@@ -116,10 +116,10 @@ fn check_keys(pod: &Pod, switch: Option<&str>, problems: &mut Vec<Problem>) {
         .map(|container| container.name.as_str())
         .collect();
     for (key, text) in &pod.annotations {
-        let named = [RUNTIME_US, SCHEDULER]
+        let container = [RUNTIME_US, SCHEDULER]
             .iter()
             .find_map(|prefix| key.strip_prefix(prefix)?.strip_prefix('.'));
-        if named.is_some_and(|name| !names.contains(name)) {
+        if container.is_some_and(|name| !names.contains(name)) {
             problems.push(wrong(
                 key,
                 text,
