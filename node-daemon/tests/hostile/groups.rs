@@ -19,7 +19,11 @@ fn writer(name: &str, script: &str) -> Value {
     let script = format!(
         "G=/hierarchy/cpu$(sed -n 's/^[0-9]*:\\(.*,\\)*cpu\\(,.*\\)*:\\(.*\\)$/\\3/p' /proc/self/cgroup); cd $G || exit 3; {script}"
     );
-    let mut writer = pod(name, &budget(&WRITER_US.to_string()), &["sh", "-c", &script]);
+    let mut writer = pod(
+        name,
+        &budget(&WRITER_US.to_string()),
+        &["sh", "-c", &script],
+    );
     writer["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
     writer["spec"]["containers"][0]["volumeMounts"] =
         json!([{"name": "hierarchy", "mountPath": "/hierarchy"}]);
@@ -60,7 +64,8 @@ async fn becomes(lab: &Lab, group: &Path, micros: i64) {
 
 /// Foreign values of its own group and its pod's.
 pub async fn written(lab: &Lab, witness: &Witness) {
-    lab.run(writer("victim", "exec sleep 3600"), "Running").await;
+    lab.run(writer("victim", "exec sleep 3600"), "Running")
+        .await;
     applied(lab, "victim", WRITER_US).await;
     let (pod, container) = groups_of(lab, "victim").await;
     let write = |group: &Path, text: &str| {
@@ -76,8 +81,14 @@ pub async fn written(lab: &Lab, witness: &Witness) {
     }
     let top = lab.node.cgroup_root().join("kubepods");
     let class = top.join("besteffort");
-    for group in [&top, &class, &pod, &container] {
-        assert!(write(group, "300000"));
+    // All above it first, and with room for the witness.
+    for (group, text) in [
+        (&top, "300000"),
+        (&class, "300000"),
+        (&pod, "250000"),
+        (&container, "250000"),
+    ] {
+        assert!(write(group, text));
     }
     for group in [&container, &pod] {
         becomes(lab, group, WRITER_US).await;
@@ -238,7 +249,8 @@ pub async fn like_anothers(lab: &Lab, witness: &Witness) {
 
 /// Groups below its pod's, made and removed without end, with and without names like a container's.
 pub async fn made_without_end(lab: &Lab, witness: &Witness) {
-    lab.run(writer("churns", "exec sleep 3600"), "Running").await;
+    lab.run(writer("churns", "exec sleep 3600"), "Running")
+        .await;
     applied(lab, "churns", WRITER_US).await;
     let (pod, container) = groups_of(lab, "churns").await;
     let uid = pod.file_name().unwrap().to_str().unwrap().to_owned();
