@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_patch_names_our_resource_alone_and_only_when_it_differs() {
         let of = |text: &str| json!({"cpu": "8", RESOURCE_RUNTIME_US: text});
-        let none = json!({"cpu": "8"});
+        let nothing = json!({"cpu": "8"});
         let wanted = Wanted::Microseconds(800_000);
         let both = |value: Value| {
             let list = json!({RESOURCE_RUNTIME_US: value});
@@ -165,13 +165,13 @@ mod tests {
             "as the trimmed Node"
         );
         for (capacity, allocatable) in [
-            (&none, &none),
-            (&none, &Value::Null),
+            (&nothing, &nothing),
+            (&nothing, &Value::Null),
             (&of("0"), &of("0")),
             (&of("800k"), &of("0")),
-            (&of("800k"), &none),
+            (&of("800k"), &nothing),
             (&of("800m"), &of("800m")),
-            (&none, &of("800k")),
+            (&nothing, &of("800k")),
         ] {
             let node = node(capacity, allocatable);
             assert_eq!(patch(&node, wanted), both(json!("800000")));
@@ -181,16 +181,16 @@ mod tests {
             assert_eq!(patch(&node, Wanted::Nothing), both(Value::Null));
         }
         assert_eq!(
-            patch(&node(&none, &of("1")), Wanted::Nothing),
+            patch(&node(&nothing, &of("1")), Wanted::Nothing),
             both(Value::Null)
         );
-        assert_eq!(patch(&node(&none, &none), Wanted::Nothing), None);
+        assert_eq!(patch(&node(&nothing, &nothing), Wanted::Nothing), None);
         assert_eq!(
             patch(&node(&of("0"), &of("0")), Wanted::Microseconds(0)),
             None
         );
         assert_eq!(
-            patch(&node(&none, &none), Wanted::Microseconds(0)),
+            patch(&node(&nothing, &nothing), Wanted::Microseconds(0)),
             both(json!("0"))
         );
         let bare: Node =
