@@ -10,7 +10,7 @@ use std::time::Duration;
 use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState, NodePodBudgetStatus};
 use realtime_core::rt::group::{self, ContainerId, Kind};
 use realtime_core::rt::outcome::{self, Done, PodNews};
-use realtime_core::rt::plan::{self, Plan, Tree};
+use realtime_core::rt::plan::{self, Finding, Plan, Tree};
 use realtime_core::rt::settle::{Known, Settled, settle};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -35,6 +35,8 @@ const DYING: Duration = Duration::from_secs(2);
 const TELL: Duration = Duration::from_millis(60);
 /// Until what the kernel has refused for longer is tried again.
 const REFUSED: Duration = Duration::from_secs(5);
+/// Until a budget that real-time threads keep is looked at again: the kernel doesn't tell of a thread's end.
+const KEPT: Duration = Duration::from_secs(5);
 /// A host whose tree can't be read.
 const UNREADABLE: Duration = Duration::from_secs(10);
 
@@ -188,7 +190,7 @@ impl Round<'_> {
             && self.ground.has_budgets()
             && !wanted.budgets.is_empty()
         {
-            let limits = self.ground.limits(self.host, self.settings);
+            let limits = self.ground.last_limits(self.host, self.settings);
             let plan = plan::plan(&wanted, &tree, &limits);
             if !plan.refused.is_empty() {
                 return Served::NotYet;
@@ -244,6 +246,9 @@ impl Round<'_> {
                 let mut plan = plan::plan(&settled.wanted, &tree, &limits);
                 let failed = writer::apply_each(v1, &plan.writes);
                 self.look_after(state, &tree, &mut plan, failed);
+                if plan.findings.iter().any(Finding::keeps) {
+                    self.within(KEPT);
+                }
                 plan
             }
             _ => {

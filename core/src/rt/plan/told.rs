@@ -84,6 +84,13 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// Whether a group has more than it should only until its real-time threads have ended.
+    pub fn keeps(&self) -> bool {
+        matches!(self, Self::Kept { .. })
+    }
+}
+
 /// Compares what the pods' groups have with what they get. A group between the pods' group and a container is ours to
 /// size: its values are told only where threads keep them.
 pub(super) fn findings(
