@@ -1,6 +1,7 @@
 //! Pods come and go by the thousand while the daemon is killed again and again: each that asks properly gets its budget,
 //! and in the end every microsecond is given back and no group is left. API server, daemon with its shipped rights, and
-//! kernel are real; kubelet and containerd are played (`kubelet_standin`), as a real one starts a pod or two a second.
+//! kernel are real; kubelet and containerd are played (`kubelet_standin`), as a real one starts a pod or two a second. Some
+//! tens of pods come and go through real ones.
 //!
 //! `CHURN_PODS`: how many pods; `CHURN_SEED`: the chance, which a failed run prints; `CHURN_DAEMON`: another build of it.
 
@@ -15,6 +16,9 @@ mod dice;
 #[path = "churn/life.rs"]
 mod life;
 mod on_cluster;
+mod on_node;
+#[path = "churn/real.rs"]
+mod real;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +36,7 @@ use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState, NodePo
 use realtime_testing::kubelet_standin::Kubelet;
 use realtime_testing::kubelet_standin::groups::{Own, cannot_run};
 use realtime_testing::kubelet_standin::program::Program;
+use realtime_testing::real_node::Runtime;
 use serde_json::json;
 
 const NODE: &str = "churned";
@@ -241,4 +246,14 @@ async fn pods_come_and_go_and_nothing_is_left() {
         at(100),
         quiet.iter().max(),
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_come_and_go_through_containerd() {
+    real::story(Runtime::Containerd).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_come_and_go_through_cri_o() {
+    real::story(Runtime::CriO).await;
 }

@@ -28,9 +28,9 @@ pub const PODS: usize = 250;
 /// In this order: so many pods have come in all when it is measured again.
 pub const CHURNED: [usize; 3] = [500, 1_000, 3_000];
 const AT_ONCE: usize = 8;
-const OWN_US: u32 = 230_000;
-const CAPACITY_US: u32 = 200_000;
-/// What a container asks for: some forty have room, and the status has a sentence for each of the others.
+const OWN_US: u32 = 60_000;
+const CAPACITY_US: u32 = 50_000;
+/// What a container asks for: ten have room, and the status has a sentence for each of the others.
 const ASKED_US: u32 = 5_000;
 /// Statuses come every two seconds at most, and allocators give back a little later.
 const SETTLED: Duration = Duration::from_secs(8);
