@@ -361,7 +361,11 @@ impl Round<'_> {
                 continue;
             };
             let granted = assignment.request.runtime.is_none() || plan.granted.contains_key(group);
-            if granted && !state.besides.contains_key(id) {
+            if granted && state.waiting.iter().any(|waiting| waiting.id == *id) {
+                // By the runtime's own word: it waits for us.
+                let besides = state.besides.entry(id.clone()).or_default();
+                besides.before_start = Some(true);
+            } else if granted && !state.besides.contains_key(id) {
                 let before_start = before_start(self.host, self.ground, group);
                 let besides = state.besides.entry(id.clone()).or_default();
                 // A container that was there before this daemon: nobody knows.
