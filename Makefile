@@ -27,6 +27,11 @@ test-vm: ## The tests in a machine with a real PREEMPT_RT kernel (they are part 
 	$(CARGO) test --locked --package realtime-testing --test vm -- --nocapture
 	$(CARGO) test --locked --package realtime-node-daemon --test vm -- --nocapture
 
+.PHONY: test-churn
+test-churn: ## 10,000 pods (CHURN_PODS=…) come and go under a daemon that is killed again and again; `test` has 600.
+	@hack/setup.sh test
+	CHURN_PODS=$${CHURN_PODS:-10000} $(CARGO) test --locked --package realtime-node-daemon --test churn -- --nocapture
+
 .PHONY: test-fuzz
 test-fuzz: ## The property tests with a large number of cases (CASES=…), in release mode.
 	@PROPTEST_CASES=$${CASES:-200000} $(CARGO) test --locked --release --package realtime-core
