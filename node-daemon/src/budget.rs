@@ -18,6 +18,7 @@ mod settings;
 pub mod socket;
 mod state;
 mod tell;
+mod withdraw;
 
 use std::time::Duration;
 

@@ -22,6 +22,7 @@ use super::groups::{Groups, Happened};
 use super::round::Round;
 use super::settings::{Settings, Word};
 use super::state::{State, Waiting};
+use super::withdraw;
 use crate::host::Host;
 
 /// How long a start waits at most. NRI gives up on a plugin after 2 s, the OCI hook on the daemon as well.
@@ -38,8 +39,9 @@ const WORDS: usize = 64;
 const SETTLE: Duration = Duration::from_millis(60);
 /// Foreign writes are put right, but nobody is fought at full speed.
 const FOREIGN: Duration = Duration::from_millis(300);
-/// While the kubelet's group isn't there.
+/// While the kubelet's group isn't there: after that, after twice that, and so on.
 const LOOK: Duration = Duration::from_secs(5);
+const LONGEST_LOOK: Duration = Duration::from_mins(1);
 
 /// What a pod is told that asks where nobody gives.
 const NOTHING_SET: &str = "nothing is given on this node: no RealtimeProfile of its pool has podBudget.enabled, and the daemon's \
@@ -62,6 +64,8 @@ impl Engine {
     pub async fn run(mut self) {
         let mut cache = None;
         let mut state = State::default();
+        // What it stood on when something was set last: that is taken back when nothing is any more.
+        let mut last: Option<(Ground, Box<Settings>)> = None;
         loop {
             let settings = self.settings.borrow_and_update().clone();
             let Word::Settings(settings) = settings else {
@@ -71,7 +75,10 @@ impl Engine {
                 state = State::default();
                 self.told
                     .send_if_modified(|told| std::mem::take(told) != Told::default());
+                last =
+                    last.filter(|(ground, settings)| withdraw::pass(&self.host, ground, settings));
                 tokio::select! {
+                    () = tokio::time::sleep(withdraw::AGAIN), if last.is_some() => {}
                     changed = self.settings.changed() => if changed.is_err() { return },
                     Some(knock) = self.knocks.recv(), if known => {
                         let asks = request::asks(&knock.announced.annotations);
@@ -89,26 +96,35 @@ impl Engine {
                 Cache::new(self.client.clone(), &self.node, settings.namespaces.clone())
             });
             cache.select(settings.namespaces.clone());
-            if self.serve(&settings, cache, &mut state).await.is_none() {
-                return;
+            match self.serve(&settings, cache, &mut state).await {
+                Some(ground) => last = Some((ground, settings)),
+                None => return,
             }
         }
     }
 
-    /// Serves until the settings change; `None`: nobody is left to serve.
+    /// Serves until the settings change, or the kubelet's group is another; `None`: nobody is left to serve.
     async fn serve(
         &mut self,
         settings: &Settings,
         cache: &mut Cache,
         state: &mut State,
-    ) -> Option<()> {
+    ) -> Option<Ground> {
         let ground = Ground::look(&self.host, settings, self.pods_group.as_deref()).await;
-        tracing::info!(
-            mode = ?ground.mode.mode,
-            evidence = ground.mode.evidence,
-            pods = ground.pods_group,
-            "pods' real-time scheduling"
-        );
+        let found = (ground.mode.clone(), ground.pods_group.clone());
+        if state.found.as_ref() != Some(&found) {
+            tracing::info!(
+                mode = ?ground.mode.mode,
+                evidence = ground.mode.evidence,
+                pods = ground.pods_group,
+                "pods' real-time scheduling"
+            );
+            state.found = Some(found);
+            state.looks = 0;
+        }
+        // Longer each time: a kubelet that doesn't come is not looked for all the time.
+        state.looks = state.looks.saturating_add(1);
+        let look_again = Instant::now() + (LOOK * state.looks).min(LONGEST_LOOK);
         let mut groups = Groups::new(ground.mount().unwrap_or_default());
         let mut round = Round {
             host: &self.host,
@@ -118,17 +134,17 @@ impl Engine {
             news: &self.news,
             policies: super::round::Policies::default(),
             due: Some(Instant::now()),
+            is_lost: false,
         };
-        let look_again = Instant::now() + LOOK;
         let mut blind_since = None;
-        loop {
+        let end = loop {
             // What waits for an answer is looked at in time, too.
             let waiting = state.waiting.iter().map(|waiting| waiting.deadline).min();
             let due = [round.due, waiting].into_iter().flatten().min();
             let late = due.is_some_and(|due| due + LATE <= Instant::now());
             tokio::select! {
                 biased;
-                changed = self.settings.changed() => return changed.ok(),
+                changed = self.settings.changed() => break changed.ok(),
                 () = std::future::ready(()), if late => {
                     for _ in 0..WORDS {
                         if cache.changed().now_or_never().is_none() {
@@ -144,7 +160,8 @@ impl Engine {
                     let now = Instant::now();
                     blind_since = blind.then(|| blind_since.unwrap_or(now));
                     let long = blind_since.is_some_and(|since| now.duration_since(since) >= BLIND);
-                    if let Some(id) = take(state, knock?, long) {
+                    let Some(knock) = knock else { break None };
+                    if let Some(id) = take(state, knock, long) {
                         round.start(cache, state, &id);
                     }
                 }
@@ -164,11 +181,10 @@ impl Engine {
                     round.whole(cache, state);
                     watch_served(&self.host, &mut round, state, &mut groups);
                 }
-                () = sleep_until(look_again), if ground.hierarchy.is_some() && ground.pods_group.is_none() => {
-                    return Some(());
-                }
+                () = sleep_until(look_again), if ground.wants_more() || round.is_lost => break Some(()),
             }
-        }
+        };
+        end.map(|()| ground)
     }
 }
 
@@ -244,7 +260,12 @@ fn on_group(
             }
         }
         // The kernel keeps a removed group's part for some 10 to 35 ms.
-        Happened::Gone(_) => round.within(SETTLE),
+        Happened::Gone(path) => {
+            // Pods that never had anything come and go all the time.
+            if state.expected.get(&path) != Some(&0) {
+                round.within(SETTLE);
+            }
+        }
         Happened::Written(group) => {
             if round.is_foreign(state, &group) {
                 round.within(FOREIGN);

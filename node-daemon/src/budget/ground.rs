@@ -1,8 +1,10 @@
 //! What the engine stands on: the node's mode, its rules, and the hierarchy in which containers' groups are. Looked at
 //! when the settings change, and again while the kubelet's group isn't there. Decides nothing.
 
+use std::sync::{Mutex, PoisonError};
+
 use realtime_core::api::realtime_node::BudgetMode;
-use realtime_core::rt::group::{ContainerId, PodsGroup, Qos, Runtime};
+use realtime_core::rt::group::{self, ContainerId, PodsGroup, Qos, Runtime};
 use realtime_core::rt::micros::{PERIOD_US, RuntimeMicros};
 use realtime_core::rt::modes::{self, Mode};
 use realtime_core::rt::plan::{Group, Limits, Tree};
@@ -43,6 +45,18 @@ pub struct Ground {
     pub pods_group: Option<String>,
     smallest: RuntimeMicros,
     isolated_domains: bool,
+    /// The kernel's own limit and its period, as they were last.
+    limit: Mutex<Option<(i64, u64)>>,
+}
+
+fn has_pods(host: &Host, mount: &str, group: &PodsGroup) -> bool {
+    CLASSES.iter().any(|qos| {
+        let class = group.class(*qos);
+        let names = host.list(&format!("{mount}{class}")).unwrap_or_default();
+        names
+            .iter()
+            .any(|name| group::locate(&format!("{class}/{name}")).is_some())
+    })
 }
 
 impl Ground {
@@ -62,7 +76,15 @@ impl Ground {
         let rules = look::rules(host);
         let pods = match pods_group {
             Some(group) => PodsGroup::parse(group),
-            None => look::pods_groups(host, &mounts).into_iter().next(),
+            None => {
+                // What a kubelet that was given another cgroupRoot or driver has left has no pods any more.
+                let mut found = look::pods_groups(host, &mounts);
+                let mount = mounts.v1_cpu.as_ref().or(mounts.v2.as_ref());
+                let live = mount
+                    .and_then(|mount| found.iter().position(|group| has_pods(host, mount, group)));
+                let first = live.unwrap_or(0);
+                (first < found.len()).then(|| found.swap_remove(first))
+            }
         };
         Self {
             mode,
@@ -71,12 +93,18 @@ impl Ground {
             pods,
             smallest: rules.smallest,
             isolated_domains: rules.isolated_domains,
+            limit: Mutex::default(),
         }
     }
 
     /// Whether there is something to work on.
     pub fn is_firm(&self) -> bool {
         self.hierarchy.is_some() && self.pods_group.is_some()
+    }
+
+    /// Whether another look may find what there is to work on.
+    pub fn wants_more(&self) -> bool {
+        matches!(self.mode.mode, BudgetMode::V1Budget | BudgetMode::V2Policy) && !self.is_firm()
     }
 
     /// Whether the kernel keeps budgets.
@@ -111,12 +139,31 @@ impl Ground {
                 .and_then(|text| text.trim().parse().ok())
         };
         let period: Option<i64> = number(SYSCTL_PERIOD);
-        Limits {
+        let limit = (
             // Unreadable is nothing: no budget is given on a guess.
-            sysctl_runtime_us: number(SYSCTL_RUNTIME).unwrap_or(0),
-            sysctl_period_us: period
+            number(SYSCTL_RUNTIME).unwrap_or(0),
+            period
                 .and_then(|period| u64::try_from(period).ok())
                 .unwrap_or(PERIOD_US),
+        );
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit);
+        self.limits_of(limit, settings)
+    }
+
+    /// The limits as they were when the whole tree was looked at last, for a start that waits: the kernel judges what is
+    /// written in any case, and the whole tree is looked at again right after.
+    pub fn last_limits(&self, host: &Host, settings: &Settings) -> Limits {
+        let last = *self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        match last {
+            Some(limit) => self.limits_of(limit, settings),
+            None => self.limits(host, settings),
+        }
+    }
+
+    fn limits_of(&self, (runtime_us, period_us): (i64, u64), settings: &Settings) -> Limits {
+        Limits {
+            sysctl_runtime_us: runtime_us,
+            sysctl_period_us: period_us,
             reserve_us: settings.reserve_us,
             capacity_us: settings.capacity_us,
             pods_group: self.pods_group.clone().unwrap_or_default(),

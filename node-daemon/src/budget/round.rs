@@ -53,6 +53,8 @@ pub struct Round<'a> {
     pub policies: Policies,
     /// When the next whole round is due.
     pub due: Option<Instant>,
+    /// The kubelet's group is gone: it is to be looked for again.
+    pub is_lost: bool,
 }
 
 /// What came of trying to serve one start.
@@ -233,6 +235,9 @@ impl Round<'_> {
                 return;
             }
         };
+        let pods_group = self.ground.pods_group.as_deref();
+        self.is_lost = self.ground.has_budgets()
+            && pods_group.is_some_and(|group| !tree.groups.contains_key(group));
         self.identify(cache, state, &tree);
         let rules = self.ground.rules(self.settings, cache);
         let mut settled = settle(&cache.asking, &state.known, &tree, &rules, cache.complete());

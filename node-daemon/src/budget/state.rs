@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use realtime_core::rt::group::ContainerId;
 use realtime_core::rt::identity::Identity;
+use realtime_core::rt::modes::Mode;
 use realtime_core::rt::outcome::Besides;
 use realtime_core::rt::settle::{Known, PodKey};
 use tokio::sync::oneshot;
@@ -14,6 +15,9 @@ use super::door::Answer;
 /// Containers, and who waits for them.
 #[derive(Debug, Default)]
 pub struct State {
+    /// What was found of mode and pods' group last, and how often nothing else since.
+    pub found: Option<(Mode, Option<String>)>,
+    pub looks: u32,
     /// Whose container an id is, by the runtime's word.
     pub known: BTreeMap<ContainerId, Known>,
     /// What else is known of them.

@@ -151,9 +151,9 @@ impl Policies {
                         .and_then(|(_, before)| overrun(&before, &now, budget))
                         .map(|overrun| {
                             format!(
-                                "its real-time threads used {} % of CPU {}, more than the {budget} µs of each second that it asked for; \
+                                "its real-time threads used some {} % of CPU {}, more than the {budget} µs of each second that it asked for; \
                                  the kernel doesn't hold it back on this node: ask for more, or let the program use less",
-                                overrun.used.used_ns.saturating_mul(100) / overrun.used.elapsed_ns.max(1),
+                                tens(overrun.used.used_ns, overrun.used.elapsed_ns),
                                 overrun.used.cpu,
                             )
                         });
@@ -166,6 +166,13 @@ impl Policies {
     fn sooner(&mut self, time: Duration) {
         self.again = Some(self.again.map_or(time, |again| again.min(time)));
     }
+}
+
+/// In hundredths, to the next ten: a status isn't written anew for each of them.
+fn tens(part: u64, whole: u64) -> u64 {
+    part.saturating_mul(100)
+        .checked_div(whole)
+        .map_or(0, |hundredths| hundredths.div_ceil(10) * 10)
 }
 
 fn members(ground: &Ground) -> Option<&dyn Members> {
