@@ -20,6 +20,8 @@ const BUNDLES: [&str; 3] = [
 ];
 /// A specification has some 20 kB; a larger one is none, and is not read.
 const LIMIT: u64 = 1 << 20;
+/// Room for an ordinary one, so that it is read at once: a start waits for it.
+const ORDINARY: usize = 32 << 10;
 
 #[derive(Deserialize)]
 struct Specification {
@@ -33,7 +35,7 @@ pub fn known(host: &Host, id: &ContainerId) -> Option<Known> {
         let Ok(file) = host.open(&place.replace("{}", id.as_str())) else {
             continue;
         };
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(ORDINARY);
         if file.take(LIMIT).read_to_end(&mut text).is_err() {
             continue;
         }

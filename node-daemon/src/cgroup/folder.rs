@@ -167,7 +167,7 @@ impl Open<'_> {
 
     /// The one number in a file of this group (`below` is empty) or of one directly below; `None` when it isn't there.
     pub(super) fn number(&self, below: &str, file: &str) -> Result<Option<i64>, CgroupError> {
-        match self.open(below, file)? {
+        match self.open(below, file, false)? {
             Some(open) => self.number_in(&open, below, file),
             None => Ok(None),
         }
@@ -183,9 +183,19 @@ impl Open<'_> {
         number_in(open, || self.folder.path(&child(&self.group, below), file))
     }
 
-    /// A file of this group or of one directly below; `None` when it isn't there.
-    pub(super) fn open(&self, below: &str, file: &str) -> Result<Option<OwnedFd>, CgroupError> {
-        gone_is_none(self.file(below, file))
+    /// A file of this group or of one directly below, perhaps to write to it, too; `None` when it isn't there.
+    pub(super) fn open(
+        &self,
+        below: &str,
+        file: &str,
+        write: bool,
+    ) -> Result<Option<OwnedFd>, CgroupError> {
+        let flags = if write {
+            OFlags::RDWR
+        } else {
+            OFlags::RDONLY
+        };
+        gone_is_none(self.file(below, file, flags))
             .map_err(|error| self.folder.failed(&child(&self.group, below), file, error))
     }
 
@@ -193,7 +203,7 @@ impl Open<'_> {
     pub(super) fn text(&self, file: &str) -> Result<Option<String>, CgroupError> {
         let mut buffer = vec![0; 4096];
         let read = gone_is_none(
-            self.file("", file)
+            self.file("", file, OFlags::RDONLY)
                 .and_then(|fd| rustix::io::pread(&fd, &mut buffer[..], 0)),
         );
         let count = read.map_err(|error| self.folder.failed(&self.group, file, error))?;
@@ -208,18 +218,18 @@ impl Open<'_> {
         each: impl FnMut(i32) -> bool,
     ) -> Result<(), CgroupError> {
         let read = self
-            .file(below, file)
+            .file(below, file, OFlags::RDONLY)
             .and_then(|fd| each_number(fd.as_fd(), each));
         gone_is_none(read)
             .map(drop)
             .map_err(|error| self.folder.failed(&child(&self.group, below), file, error))
     }
 
-    fn file(&self, below: &str, file: &str) -> Result<OwnedFd, Errno> {
+    fn file(&self, below: &str, file: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         if below.is_empty() {
-            return beneath(self.fd.as_fd(), file, OFlags::RDONLY);
+            return beneath(self.fd.as_fd(), file, flags);
         }
-        beneath(self.fd.as_fd(), &format!("{below}/{file}"), OFlags::RDONLY)
+        beneath(self.fd.as_fd(), &format!("{below}/{file}"), flags)
     }
 }
 

@@ -7,6 +7,7 @@
 mod known;
 mod reading;
 
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
 use realtime_core::rt::group::Controller;
@@ -91,12 +92,23 @@ impl V1 {
             value: *to_us,
             source: error.into(),
         };
-        let file = self
-            .folder
-            .file(group, RUNTIME, OFlags::RDWR)
-            .map_err(failed)?;
-        rustix::io::write(&file, to_us.to_string().as_bytes()).map_err(failed)?;
-        match number_in(&file, path)? {
+        // These files know no place to write at: what is written is the whole of it.
+        let put = |file: &OwnedFd| rustix::io::write(file, to_us.to_string().as_bytes());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = known.file_on_way(group);
+        let opened;
+        let file = match held.map(|file| (file, put(file))) {
+            Some((file, Ok(_))) => file,
+            // It was opened to be read only, or is of a group that is gone: there may be another one.
+            None | Some((_, Err(Errno::BADF | Errno::NODEV))) => {
+                let file = self.folder.file(group, RUNTIME, OFlags::RDWR);
+                opened = file.map_err(failed)?;
+                put(&opened).map_err(failed)?;
+                &opened
+            }
+            Some((_, Err(error))) => return Err(failed(error)),
+        };
+        match number_in(file, path)? {
             // Gone since then: it has nothing more to get.
             None => Ok(()),
             Some(has) if has == *to_us => Ok(()),

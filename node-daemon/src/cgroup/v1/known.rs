@@ -16,6 +16,8 @@ const MAX_KNOWN: usize = 1 << 14;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     groups: HashMap<u64, Remembered>,
+    /// The inodes of the groups on the way to the one that was read last, by their paths.
+    way: HashMap<String, u64>,
     open: usize,
     /// Whole readings up to now.
     round: u64,
@@ -40,6 +42,22 @@ impl Known {
         self.groups.retain(|_, group| group.round == round);
         let held = |group: &&Remembered| group.file.is_some();
         self.open = self.groups.values().filter(held).count();
+    }
+
+    /// The reading of what is around a group begins.
+    pub(super) fn begin_way(&mut self) {
+        self.way.clear();
+    }
+
+    /// A group on that way.
+    pub(super) fn on_way(&mut self, path: &str, inode: u64) {
+        self.way.insert(path.to_owned(), inode);
+    }
+
+    /// The budget's file of a group on the way that was read last. Its group may be gone, and another one of the same path
+    /// be there: a write to it fails then.
+    pub(super) fn file_on_way(&self, path: &str) -> Option<&OwnedFd> {
+        self.file(*self.way.get(path)?)
     }
 
     /// The budget's file.

@@ -8,6 +8,9 @@ use super::known::Known;
 use super::{PERIOD, RUNTIME, Scope, TASKS};
 use crate::sched;
 
+/// What the root group is remembered by: no file has this inode.
+const ROOT: u64 = 0;
+
 /// A reading.
 pub(super) struct Reading<'a> {
     folder: &'a Folder,
@@ -36,6 +39,7 @@ impl<'a> Reading<'a> {
     pub(super) fn read(mut self) -> Result<Tree, CgroupError> {
         match self.scope {
             Scope::Around(group) => {
+                self.known.begin_way();
                 for above in way(group) {
                     self.below(above)?;
                 }
@@ -61,7 +65,7 @@ impl<'a> Reading<'a> {
             return Ok(Vec::new());
         };
         if group == "/" {
-            self.one(&open, "", None)?;
+            self.one(&open, "", ROOT)?;
         }
         let mut children = Vec::new();
         open.each_child(|name, inode| children.push((name.to_owned(), inode)))?;
@@ -70,7 +74,7 @@ impl<'a> Reading<'a> {
             if self.tree.groups.len() >= MAX_GROUPS {
                 return Err(self.folder.too_many());
             }
-            found.extend(self.one(&open, &name, Some(inode))?);
+            found.extend(self.one(&open, &name, inode)?);
         }
         Ok(found)
     }
@@ -80,15 +84,13 @@ impl<'a> Reading<'a> {
         &mut self,
         open: &Open<'_>,
         name: &str,
-        inode: Option<u64>,
+        inode: u64,
     ) -> Result<Option<String>, CgroupError> {
-        let Some((runtime_us, period_us)) = self.values(open, name, inode)? else {
-            if let Some(inode) = inode {
-                self.known.forget(inode);
-            }
+        let path = child(&open.group, name);
+        let Some((runtime_us, period_us)) = self.values(open, name, inode, &path)? else {
+            self.known.forget(inode);
             return Ok(None);
         };
-        let path = child(&open.group, name);
         let realtime_tasks =
             runtime_us != 0 && self.threads_count(&path) && has_realtime(open, name)?;
         let group = Group {
@@ -106,21 +108,23 @@ impl<'a> Reading<'a> {
         &mut self,
         open: &Open<'_>,
         name: &str,
-        inode: Option<u64>,
+        inode: u64,
+        path: &str,
     ) -> Result<Option<(i64, u64)>, CgroupError> {
-        let held = inode.and_then(|inode| self.known.file(inode));
-        let (runtime, file) = match held {
+        let around = matches!(self.scope, Scope::Around(_));
+        // What is on the way will be written to.
+        let on_way = match self.scope {
+            Scope::Around(group) => path != "/" && is_at_or_below(group, path),
+            Scope::Whole => false,
+        };
+        let (runtime, file) = match self.known.file(inode) {
             Some(file) => (open.number_in(file, name, RUNTIME)?, None),
-            None => match open.open(name, RUNTIME)? {
+            None => match open.open(name, RUNTIME, on_way)? {
                 Some(file) => (open.number_in(&file, name, RUNTIME)?, Some(file)),
                 None => (None, None),
             },
         };
-        let around = matches!(self.scope, Scope::Around(_));
-        let remembered = inode
-            .filter(|_| around)
-            .and_then(|inode| self.known.period_us(inode));
-        let period = match remembered {
+        let period = match self.known.period_us(inode).filter(|_| around) {
             Some(period) => Some(period),
             None => open
                 .number(name, PERIOD)?
@@ -129,10 +133,11 @@ impl<'a> Reading<'a> {
         let (Some(runtime), Some(period)) = (runtime, period) else {
             return Ok(None);
         };
-        if let Some(inode) = inode {
-            // What only whole readings see is read rarely, and its files need not be held.
-            let file = file.filter(|_| around);
-            self.known.remember(inode, period, file);
+        // What only whole readings see is read rarely, and its files need not be held.
+        let file = file.filter(|_| around);
+        self.known.remember(inode, period, file);
+        if on_way {
+            self.known.on_way(path, inode);
         }
         Ok(Some((runtime, period)))
     }

@@ -22,7 +22,8 @@ impl Times {
     /// One line.
     pub fn line(&self) -> String {
         format!(
-            "{:>9} {:>9} {:>9} {:>9} {:>7}",
+            "{:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
+            micros(self.0[0]),
             micros(self.percentile(50)),
             micros(self.percentile(90)),
             micros(self.percentile(99)),
@@ -34,8 +35,8 @@ impl Times {
     /// What [`Self::line`] has.
     pub fn head() -> String {
         format!(
-            "{:>9} {:>9} {:>9} {:>9} {:>7}",
-            "median", "p90", "p99", "max", "of"
+            "{:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
+            "min", "median", "p90", "p99", "max", "of"
         )
     }
 }
