@@ -33,7 +33,7 @@ pub const MOST_US: i64 = 150_000;
 const DAEMON: &str = "daemon";
 
 /// One node at a time: each fills two cores while it starts.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+pub static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// The node.
 pub struct Lab {

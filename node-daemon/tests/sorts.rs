@@ -1,0 +1,96 @@
+//! Every sort of pod, change and interruption on a real node: what pods get is the kernel's word, read at each level of the
+//! tree, and what users read is asked of the real programs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "sorts/away.rs"]
+mod away;
+#[path = "sorts/changes.rs"]
+mod changes;
+#[path = "sorts/eyes.rs"]
+mod eyes;
+#[path = "sorts/old_operator.rs"]
+mod old_operator;
+mod on_node;
+#[path = "sorts/policy.rs"]
+mod policy;
+#[path = "sorts/reader.rs"]
+mod reader;
+#[path = "sorts/settings.rs"]
+mod settings;
+#[path = "sorts/shapes.rs"]
+mod shapes;
+
+use on_node::{Lab, can, spec};
+use realtime_testing::real_node::Runtime;
+
+async fn sorts_of_pods(runtime: Runtime) {
+    if !can(runtime) {
+        return;
+    }
+    let lab = Lab::start(runtime, spec()).await;
+    if std::env::var_os("SKIP1").is_none() {
+        shapes::every_sort(&lab).await;
+    }
+    shapes::classes_do_not_starve_each_other(&lab).await;
+    policy::programs_that_never_ask(&lab).await;
+    lab.node.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sorts_of_pods_on_containerd() {
+    sorts_of_pods(Runtime::Containerd).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sorts_of_pods_on_cri_o() {
+    sorts_of_pods(Runtime::CriO).await;
+}
+
+async fn what_changes(runtime: Runtime) {
+    if !can(runtime) {
+        return;
+    }
+    let lab = Lab::start(runtime, spec()).await;
+    if std::env::var_os("SKIP1").is_none() {
+        changes::annotations_and_others(&lab).await;
+    }
+    away::everybody_in_turn(&lab).await;
+    lab.node.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_on_containerd() {
+    what_changes(Runtime::Containerd).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_on_cri_o() {
+    what_changes(Runtime::CriO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_change_while_pods_run() {
+    if !can(Runtime::Containerd) {
+        return;
+    }
+    let lab = Lab::start(Runtime::Containerd, spec()).await;
+    settings::who_may_ask(&lab).await;
+    settings::how_much_there_is(&lab).await;
+    settings::an_exec_probe_is_told(&lab).await;
+    settings::required(&lab).await;
+    reader::the_programs_say_the_same(&lab).await;
+    lab.node.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_with_rt_operator() {
+    if !can(Runtime::CriO) {
+        return;
+    }
+    old_operator::its_file_is_enough(Runtime::CriO).await;
+}

@@ -1,0 +1,195 @@
+//! What the profile says changes while pods run: who may ask, how much there is, whether anything is given at all.
+
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use realtime_core::api::RealtimeNode;
+use realtime_core::api::realtime_node::ContainerBudgetState;
+use realtime_core::rt::request::{REQUIRED, RUNTIME_US};
+use serde_json::{Value, json};
+
+use crate::eyes::{budget_of, has, prints, process_of, run};
+use crate::on_node::{CAPACITY_US, LONG, Lab, MOST_US, budget, pod};
+
+const GRANTED: &str = "SCHED_FIFO granted\n";
+
+/// Changes `spec.podBudget`.
+async fn set(lab: &Lab, pod_budget: Value) {
+    let nodes: Api<RealtimeNode> = Api::all(lab.client.clone());
+    let patch = json!({"spec": {"podBudget": pod_budget}});
+    nodes
+        .patch(
+            &lab.node.options().node_name,
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await
+        .expect("set");
+}
+
+async fn label(lab: &Lab, value: Value) {
+    let namespaces: Api<Namespace> = Api::all(lab.client.clone());
+    let patch = json!({"metadata": {"labels": {"rt": value}}});
+    namespaces
+        .patch("default", &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .expect("labelled");
+}
+
+async fn entry_is(lab: &Lab, pod: &str, state: ContainerBudgetState, reason: Option<&str>) {
+    lab.entry(pod, "main", |entry| {
+        entry.state == state && entry.reason.as_deref() == reason
+    })
+    .await;
+}
+
+/// Namespaces that may ask.
+pub async fn who_may_ask(lab: &Lab) {
+    use ContainerBudgetState::{Applied, Refused};
+    const NOT_ALLOWED: Option<&str> = Some("NamespaceNotAllowed");
+    set(
+        lab,
+        json!({"namespaceSelector": {"matchLabels": {"rt": "yes"}}}),
+    )
+    .await;
+    let quiet = ["sleep", "7401"];
+    run(lab, pod("quiet", &budget("20000"), &quiet), "Running").await;
+    entry_is(lab, "quiet", Refused, NOT_ALLOWED).await;
+    lab.event("quiet", "RealtimeRefused").await;
+    has(lab, &quiet, 0).await;
+    label(lab, json!("yes")).await;
+    has(lab, &quiet, 20_000).await;
+    entry_is(lab, "quiet", Applied, None).await;
+
+    let lives = ["first-act", "7402"];
+    run(lab, pod("lives", &budget("21000"), &lives), "Running").await;
+    prints(lab, "lives", "main", GRANTED).await;
+    label(lab, Value::Null).await;
+    has(lab, &quiet, 0).await;
+    entry_is(lab, "quiet", Refused, NOT_ALLOWED).await;
+    entry_is(lab, "lives", Refused, NOT_ALLOWED).await;
+    has(lab, &lives, 21_000).await;
+    set(lab, json!({"namespaceSelector": null})).await;
+    has(lab, &quiet, 20_000).await;
+    entry_is(lab, "lives", Applied, None).await;
+}
+
+/// Less than is given, nothing at all, and all again: the pods of [`who_may_ask`] run.
+pub async fn how_much_there_is(lab: &Lab) {
+    use ContainerBudgetState::{Applied, Refused};
+    let (quiet, lives) = (["sleep", "7401"], ["first-act", "7402"]);
+    set(
+        lab,
+        json!({"capacityMicroseconds": 30_000, "maxPerContainerMicroseconds": 30_000}),
+    )
+    .await;
+    lab.wait_for("the new capacity", |told| {
+        told.capacity_microseconds == Some(30_000)
+    })
+    .await;
+    has(lab, &quiet, 20_000).await;
+    has(lab, &lives, 21_000).await;
+    let next = ["sleep", "7403"];
+    run(lab, pod("next", &budget("15000"), &next), "Running").await;
+    let refused = lab
+        .entry("next", "main", |entry| entry.state == Refused)
+        .await;
+    assert_eq!(refused.reason.as_deref(), Some("NoRoom"));
+    let words = refused.message.expect("a message");
+    assert!(
+        words.contains("15000") && words.contains("0 are free"),
+        "{words}"
+    );
+    entry_is(lab, "quiet", Applied, None).await;
+    entry_is(lab, "lives", Applied, None).await;
+    set(
+        lab,
+        json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}),
+    )
+    .await;
+    has(lab, &next, 15_000).await;
+
+    // Nothing is said of pods any more: nothing is written, and nobody loses what he has.
+    set(lab, Value::Null).await;
+    lab.wait_for("silence", |told| {
+        told.mode.is_none() && told.containers.is_empty()
+    })
+    .await;
+    let late = ["sleep", "7404"];
+    run(lab, pod("late", &budget("16000"), &late), "Running").await;
+    let process = process_of(lab, &late).await;
+    assert_eq!(budget_of(&process.group), Some(0));
+    for (command, micros) in [(quiet, 20_000), (lives, 21_000), (next, 15_000)] {
+        has(lab, &command, micros).await;
+    }
+    lab.delete("next").await;
+    set(
+        lab,
+        json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}),
+    )
+    .await;
+    has(lab, &late, 16_000).await;
+    for name in ["quiet", "lives", "late"] {
+        entry_is(lab, name, Applied, None).await;
+    }
+    // What went while nobody looked is given back.
+    lab.allocated_is(20_000 + 21_000 + 16_000).await;
+    for name in ["quiet", "lives", "late"] {
+        lab.delete(name).await;
+    }
+    lab.allocated_is(0).await;
+}
+
+/// A program in a container beside its real-time threads.
+pub async fn an_exec_probe_is_told(lab: &Lab) {
+    let mut probed = pod("probed", &budget("20000"), &["first-act", "7411"]);
+    probed["spec"]["containers"][0]["livenessProbe"] = json!({"exec": {"command": ["true"]}});
+    run(lab, probed, "Running").await;
+    entry_is(
+        lab,
+        "probed",
+        ContainerBudgetState::Applied,
+        Some("ExecProbe"),
+    )
+    .await;
+    let event = lab.event("probed", "ExecProbe").await;
+    assert!(event.message.unwrap().contains("httpGet"));
+    lab.delete("probed").await;
+    lab.allocated_is(0).await;
+}
+
+/// Rather not at all than without: it starts once there is room.
+pub async fn required(lab: &Lab) {
+    let most = json!({RUNTIME_US: MOST_US.to_string()});
+    run(lab, pod("first", &most, &["sleep", "7421"]), "Running").await;
+    has(lab, &["sleep", "7421"], MOST_US).await;
+    let wanted = json!({RUNTIME_US: MOST_US.to_string(), REQUIRED: "true"});
+    lab.create(pod("second", &wanted, &["first-act", "7422"]))
+        .await;
+    let begun = std::time::Instant::now();
+    // Said by the runtime, where a user looks: kubectl describe.
+    let events: Api<k8s_openapi::api::core::v1::Event> =
+        Api::namespaced(lab.client.clone(), "default");
+    loop {
+        let list = events
+            .list(&ListParams::default().fields("involvedObject.name=second"))
+            .await
+            .expect("Events");
+        let said: Vec<String> = list.into_iter().filter_map(|event| event.message).collect();
+        if said
+            .iter()
+            .any(|words| words.contains("are free on this node") && words.contains("rror"))
+        {
+            break;
+        }
+        assert!(begun.elapsed() < LONG, "{said:#?}\n{}", lab.said());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let waits: Pod = lab.pods.get("second").await.expect("the pod");
+    let phase = waits.status.and_then(|status| status.phase);
+    assert_eq!(phase.as_deref(), Some("Pending"));
+    lab.delete("first").await;
+    lab.phase("second", "Running").await;
+    prints(lab, "second", "main", GRANTED).await;
+    lab.delete("second").await;
+    lab.allocated_is(0).await;
+}
