@@ -52,9 +52,11 @@ bench: ## Times and memory, with the numbers to compare them with.
 	$(CARGO) bench --locked --workspace --benches
 	$(CARGO) build --locked --release --package oc-realtime --package realtime-operator --package realtime-testing \
 	  --bin oc-realtime --bin realtime-operator --bin rpm-ostree-standin \
-	  --bin bench-render --bin bench-operator --bin bench-daemon
+	  --bin bench-render --bin bench-operator --bin bench-daemon --bin bench-pods
 	$(CARGO) build --locked --profile small --package realtime-node-daemon --bin realtime-node-daemon
 	target/release/bench-render
+	# Takes five minutes: a container every tenth of a second, on a node of real parts.
+	target/release/bench-pods
 	# Takes six minutes, five of which nothing happens.
 	target/release/bench-daemon
 	# Takes five minutes, and 3 GB of memory: two clusters of 5,000 nodes, one after the other.
