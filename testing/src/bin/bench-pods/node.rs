@@ -127,9 +127,10 @@ impl Node {
 
     /// Makes a pod, an object only.
     pub async fn pod(&self, name: &str, asks: bool) -> anyhow::Result<Pod> {
-        let annotations = match asks {
-            true => json!({"realtime": "true", "rt_runtime_us": BUDGET.to_string()}),
-            false => json!({}),
+        let annotations = if asks {
+            json!({"realtime": "true", "rt_runtime_us": BUDGET.to_string()})
+        } else {
+            json!({})
         };
         let mut pod = object(name, &annotations);
         pod["spec"]["nodeName"] = Value::from(self.real.options().node_name.clone());
@@ -137,7 +138,7 @@ impl Node {
         Ok(self.pods.create(&PostParams::default(), &pod).await?)
     }
 
-    /// Deletes all pods whose names begin so, and returns when they are gone.
+    /// Deletes all pods whose names begin so.
     pub async fn delete(&self, prefix: &str) -> anyhow::Result<()> {
         let now = DeleteParams::default().grace_period(0);
         for pod in self.pods.list(&ListParams::default()).await? {
