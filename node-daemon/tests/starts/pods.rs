@@ -51,15 +51,15 @@ pub async fn wave(lab: &Lab, prefix: &str, count: usize) -> Wave {
             made += 1;
         }
         let next = tokio::time::timeout(LONG, changes.try_next()).await;
-        let Ok(Ok(Some(changed))) = next else {
+        let Ok(Ok(Some(news))) = next else {
             panic!(
                 "{} of {count} have ended: {next:?}\n{}",
                 ended.len(),
                 lab.said()
             );
         };
-        let phase = phase(&changed);
-        let name = changed.name_any();
+        let phase = phase(&news);
+        let name = news.name_any();
         assert_ne!(
             phase,
             Some("Failed"),
