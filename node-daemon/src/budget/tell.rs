@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::events::{self, Budgeted};
 
 /// As many wait at most; more are not told (the status has them all).
-const WAITING: usize = 1024;
+const WAITING: usize = 256;
 
 /// Begins to write Events for what is sent. Inside of a tokio runtime only.
 pub fn start(client: Client, node: &str) -> mpsc::Sender<PodNews> {
