@@ -12,7 +12,7 @@ use crate::witness::{WITNESS_US, Witness};
 fn five_that_exit(name: &str) -> Value {
     let mut five = pod(
         name,
-        &json!({"realtime.openshift.io/runtime-us": "3000"}),
+        &json!({"realtime.openshift.io/runtime-us": "5000"}),
         &["true"],
     );
     let containers: Vec<Value> = ["main", "b", "c", "d", "e"]

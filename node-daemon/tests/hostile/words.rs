@@ -126,12 +126,14 @@ pub async fn bad_values(lab: &Lab, witness: &Witness) {
 
 /// All that the API server lets through as a name.
 pub async fn odd_names(lab: &Lab, witness: &Witness) {
+    // With a longer one the kubelet has no name for the folder of its logs. Its 200th character is a dot, where an Event's
+    // name cuts it.
     let long = format!(
-        "{}.{}.{}.{}",
+        "{}.{}.{}.{}.end",
         "a".repeat(63),
         "1".repeat(63),
-        "z-".repeat(30) + "z",
-        "0".repeat(62)
+        "z-".repeat(31) + "z",
+        "0".repeat(7)
     );
     let names = ["0", "1.2.3.4", "kubepods", "pod0.slice", "a--b", &long];
     let long_container = format!("m{}", "-0".repeat(31));
