@@ -156,8 +156,12 @@ impl Agent {
             self.offered = None;
             self.rest = None;
             self.drain = Drain::Unknown;
-            if let Some(budgets) = self.budgets.as_ref().filter(|_| self.side.knows()) {
-                budgets.set(None);
+            if let Some(budgets) = &self.budgets {
+                if self.side.knows() {
+                    budgets.set(None);
+                } else if self.side.is_hidden() {
+                    budgets.set_by_file();
+                }
             }
             return Ok(self.side.stand_down().await?);
         };

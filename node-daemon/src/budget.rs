@@ -91,6 +91,14 @@ impl Handle {
         });
     }
 
+    /// Nobody lets us see what the node shall be: what the file says holds, and when it says nothing, that isn't taken for
+    /// the cluster's word.
+    pub fn set_by_file(&self) {
+        if self.config.given {
+            self.set(None);
+        }
+    }
+
     /// What is to be told, for the status.
     pub fn told(&mut self) -> Told {
         self.last = Instant::now();

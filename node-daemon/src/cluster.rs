@@ -99,9 +99,14 @@ fn chain(error: &dyn std::error::Error) -> String {
     words
 }
 
-fn has_no_such_kind(error: &watcher::Error) -> bool {
+/// What the API server answered instead of a list: 404 without our kinds, 403 where we may not look.
+fn code_of(error: &watcher::Error) -> Option<u16> {
     use watcher::Error::{InitialListFailed, WatchStartFailed};
-    matches!(error, InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) if status.code == 404)
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
 }
 
 /// Waits for an answer, but not for ever.
@@ -141,6 +146,8 @@ pub struct Cluster {
     listed: bool,
     /// Whether the last word of the watch was an error; it is told once.
     away: bool,
+    /// Whether the last word of the watch was that we may not look.
+    hidden: bool,
 }
 
 impl Cluster {
@@ -159,6 +166,7 @@ impl Cluster {
             known: false,
             listed: false,
             away: false,
+            hidden: false,
         }
     }
 
@@ -182,11 +190,18 @@ impl Cluster {
         self.known
     }
 
+    /// Whether we may not look: the rights may still come, or be those of a cluster without our kinds, where rt-operator
+    /// may look at pods and nothing else.
+    pub fn hidden(&self) -> bool {
+        self.hidden
+    }
+
     /// Returns when the RealtimeNode is another than [`Self::seen`] was. May be dropped at any time.
     pub async fn changed(&mut self) {
         while let Some(event) = self.watch.next().await {
             match event {
                 Ok(event) => {
+                    self.hidden = false;
                     if std::mem::take(&mut self.away) {
                         tracing::info!("the API server answers again");
                     }
@@ -199,7 +214,14 @@ impl Cluster {
                         tracing::warn!(error = chain(&error), "the RealtimeNode can't be watched");
                     }
                     // A cluster without our kinds: nothing is wanted, and that is known.
-                    if has_no_such_kind(&error) && !std::mem::replace(&mut self.known, true) {
+                    let code = code_of(&error);
+                    if code == Some(404) && !std::mem::replace(&mut self.known, true) {
+                        return;
+                    }
+                    if code == Some(403)
+                        && !self.known
+                        && !std::mem::replace(&mut self.hidden, true)
+                    {
                         return;
                     }
                 }

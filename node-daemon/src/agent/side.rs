@@ -48,6 +48,14 @@ impl Side {
         }
     }
 
+    /// Whether the API server doesn't let us see whether something is wanted.
+    pub(super) fn is_hidden(&self) -> bool {
+        match self {
+            Self::Cluster(side) => side.is_hidden(),
+            Self::Alone(_) => false,
+        }
+    }
+
     /// Nothing is wanted: what was begun for the cluster is ended, and nothing said.
     pub(super) async fn stand_down(&mut self) -> Result<Pause, ClusterError> {
         match self {

@@ -68,6 +68,10 @@ impl InCluster {
         self.cluster.known()
     }
 
+    pub(super) fn is_hidden(&self) -> bool {
+        self.cluster.hidden()
+    }
+
     pub(super) fn has_turn(&self) -> bool {
         self.status()
             .is_some_and(|status| status.turn == Some(NodeTurn::Taken))
