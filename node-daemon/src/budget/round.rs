@@ -11,6 +11,7 @@ use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState, NodePo
 use realtime_core::rt::group::{self, ContainerId, Kind};
 use realtime_core::rt::outcome::{self, Done, PodNews};
 use realtime_core::rt::plan::{self, Finding, Plan, Tree};
+use realtime_core::rt::request::Request;
 use realtime_core::rt::settle::{Known, Settled, settle};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -209,7 +210,7 @@ impl Round<'_> {
             // What is left is counted over all containers.
             return Served::NotYet;
         }
-        let before_start = before_start(self.host, self.ground, group);
+        let before_start = self.before_start(state, id, group, &assignment.request);
         let besides = state.besides.entry(id.clone()).or_default();
         besides.before_start = besides.before_start.or(before_start);
         if let Some(scheduling) = &assignment.request.scheduling {
@@ -370,13 +371,33 @@ impl Round<'_> {
                 // By the runtime's own word: it waits for us.
                 let besides = state.besides.entry(id.clone()).or_default();
                 besides.before_start = Some(true);
-            } else if granted && !state.besides.contains_key(id) {
-                let before_start = before_start(self.host, self.ground, group);
+            } else if granted && (state.unbegun.contains(id) || !state.besides.contains_key(id)) {
+                let before_start = self.before_start(state, id, group, &assignment.request);
                 let besides = state.besides.entry(id.clone()).or_default();
                 // A container that was there before this daemon: nobody knows.
                 besides.before_start = before_start.filter(|before| *before || self.told_once());
             }
         }
+    }
+
+    /// Whether a container has not begun. A budget can be in place before any process is there; a policy can't, and it is
+    /// decided when there is one.
+    fn before_start(
+        &self,
+        state: &mut State,
+        id: &ContainerId,
+        group: &str,
+        request: &Request,
+    ) -> Option<bool> {
+        let nobody = !self.ground.has_budgets()
+            && request.scheduling.is_some()
+            && self.ground.processes(group).is_empty();
+        if nobody {
+            state.unbegun.insert(id.clone());
+            return None;
+        }
+        state.unbegun.remove(id);
+        before_start(self.host, self.ground, group)
     }
 
     fn told_once(&self) -> bool {

@@ -22,6 +22,8 @@ pub struct State {
     pub known: BTreeMap<ContainerId, Known>,
     /// What else is known of them.
     pub besides: BTreeMap<ContainerId, Besides>,
+    /// Containers that ask for a policy, of whose processes none was there yet: whether one had begun is not decided.
+    pub unbegun: BTreeSet<ContainerId>,
     /// Starts that wait for an answer.
     pub waiting: Vec<Waiting>,
     /// The groups of containers that ask, as of the last whole round: a foreign write to one of them matters.
@@ -80,6 +82,7 @@ impl State {
         let stays = |id: &ContainerId| there.contains(id) || waited.contains(id);
         self.known.retain(|id, _| stays(id));
         self.besides.retain(|id, _| stays(id));
+        self.unbegun.retain(stays);
     }
 
     /// Answers those that the function has an answer for, and those whose time is over.

@@ -138,12 +138,9 @@ impl Policies {
                 && ground.mode.mode == BudgetMode::V2Policy
                 && let Some(members) = members(ground)
             {
-                self.sooner(SAMPLE);
-                let due = self
-                    .samples
-                    .get(id)
-                    .is_none_or(|(when, _)| when.elapsed() >= SAMPLE);
-                if due && let Ok(now) = sample(host, members, group) {
+                if self.time_to_sample(id).is_zero()
+                    && let Ok(now) = sample(host, members, group)
+                {
                     let before = self
                         .samples
                         .insert(id.clone(), (Instant::now(), now.clone()));
@@ -158,9 +155,20 @@ impl Policies {
                             )
                         });
                 }
+                // Rounds for other containers' sake come in between, and must not put it off. What can't be sampled is
+                // tried at its ordinary time.
+                let left = Some(self.time_to_sample(id)).filter(|left| !left.is_zero());
+                self.sooner(left.unwrap_or(SAMPLE));
             }
             state.besides.insert(id.clone(), besides);
         }
+    }
+
+    /// How long until its use is to be sampled; zero: now.
+    fn time_to_sample(&self, id: &ContainerId) -> Duration {
+        self.samples.get(id).map_or(Duration::ZERO, |(when, _)| {
+            SAMPLE.saturating_sub(when.elapsed())
+        })
     }
 
     fn sooner(&mut self, time: Duration) {
