@@ -47,7 +47,7 @@ const AT_ONCE: usize = 16;
 /// Pods that stay to the end.
 const SURVIVORS: usize = 12;
 /// In a moment of quiet everything is given back within that time, though the daemon is killed meanwhile.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)

@@ -18,7 +18,7 @@ pub const CAPACITY_US: i64 = 200_000;
 /// What one container may ask for: more than there is.
 pub const MOST_US: i64 = 220_000;
 /// A budget comes within seconds, also while the daemon is killed again and again; this is for a starved machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(4);
 
 /// What all share.

@@ -16,7 +16,7 @@ const SCRIPT: &str =
 /// How it is started.
 #[derive(Clone, Debug)]
 pub struct Program {
-    program: PathBuf,
+    file: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     run: PathBuf,
@@ -55,7 +55,7 @@ impl Program {
             filter,
         ];
         Ok(Self {
-            program: std::fs::canonicalize(program)?,
+            file: std::fs::canonicalize(program)?,
             arguments: arguments.map(str::to_owned).into(),
             environment: Vec::new(),
             run: kubelet.run_folder().to_owned(),
@@ -83,7 +83,7 @@ impl Program {
         command
             .args(["--mount", "--propagation=private", "--"])
             .args(["sh", "-c", SCRIPT, "sh"])
-            .args([&self.run, &self.libraries, &self.program])
+            .args([&self.run, &self.libraries, &self.file])
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
