@@ -33,7 +33,7 @@ pub async fn until<T>(lab: &Lab, what: &str, mut look: impl FnMut() -> Option<T>
             return found;
         }
         assert!(
-            begun.elapsed() < LONG,
+            begun.elapsed() < LONG / 2,
             "{what}: it does not come\n{}",
             lab.said()
         );

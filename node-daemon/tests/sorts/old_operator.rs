@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, PostParams};
 use realtime_testing::real_node::{Options, RealNode, Runtime};
 
-use crate::on_node::{LONG, NODE_US, ONE_AT_A_TIME, budget, pod};
+use crate::on_node::{LONG, ONE_AT_A_TIME, budget, pod};
 
 const DAEMON: &str = "daemon";
 const ACCOUNT: &str = "
@@ -34,7 +34,7 @@ fn begin(node: &RealNode, handler: &str, kubeconfig: &Path) {
     // The last one isn't rt-operator's: other nodes of other tests may be on this machine.
     let text = format!(
         "log_level: DEBUG\nkube_path: {}\nnode_name: {}\ncgroup_handler: {handler}\n\
-         cgroup_v1_capacity: 250000\npods_group: /{}/kubepods\n",
+         cgroup_v1_capacity: 60000\npods_group: /{}/kubepods\n",
         kubeconfig.display(),
         node.options().node_name,
         group.expect("a group"),
@@ -57,7 +57,7 @@ async fn create(pods: &Api<Pod>, name: &str, micros: &str, command: &[&str]) {
 pub async fn its_file_is_enough(runtime: Runtime) {
     let _one = ONE_AT_A_TIME.lock().await;
     let node = RealNode::start(Options {
-        realtime_runtime_us: NODE_US,
+        realtime_runtime_us: 80_000,
         ..Options::new(runtime)
     })
     .await
@@ -115,7 +115,7 @@ pub async fn its_file_is_enough(runtime: Runtime) {
     wait("first", "Succeeded").await;
     until(20_000).await;
     // More than the file's capacity: refused, and the pod runs without.
-    create(&pods, "much", "240000", &["sleep", "7502"]).await;
+    create(&pods, "much", "50000", &["sleep", "7502"]).await;
     wait("much", "Running").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(has(), 20_000, "{}", said());
