@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 
 use crate::on_node::{LONG, Lab, budget, container, pod};
@@ -71,7 +71,6 @@ pub async fn at_once(lab: &Lab, witness: &Witness) {
     let share = witness.share(&used);
     println!("after the deaths: {share:.2} of a CPU");
     assert!(share < 0.1, "{share}\n{}", lab.said());
-    let _: Api<k8s_openapi::api::core::v1::Pod> = lab.pods.clone();
 }
 
 /// The kubelet removes the pods' groups: nothing of ours may hold one.

@@ -1,5 +1,6 @@
 //! Pods that make real-time threads without end, on a budget of 1 %, and as many at once as the kubelet's limit allows.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use realtime_core::api::realtime_node::ContainerBudgetState;
@@ -51,7 +52,9 @@ pub async fn without_end(lab: &Lab, witness: &Witness) {
         // What they begin with is settled: now ten seconds.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let used = witness.used();
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        let made = processes_of(lab, &name).await;
+        println!("{name}: {made} processes seen in ten seconds");
+        assert!(made > 20, "{name} makes only {made}");
         let share = witness.share(&used);
         println!("{name}: {share:.2} of a CPU, {} MiB", witness.memory());
         assert!(share < 0.3, "{name}: {share}\n{}", lab.said());
@@ -68,4 +71,23 @@ pub async fn without_end(lab: &Lab, witness: &Witness) {
         assert!(gone.is_ok(), "{name} stays\n{}", lab.said());
     }
     lab.allocated_is(WITNESS_US).await;
+}
+
+/// As many processes of a pod are seen in ten seconds.
+async fn processes_of(lab: &Lab, name: &str) -> usize {
+    let pod = lab.pods.get(name).await.expect("pod");
+    let uid = pod.metadata.uid.expect("uid");
+    let statuses = pod.status.and_then(|status| status.container_statuses);
+    let id = statuses.expect("statuses")[0].container_id.clone();
+    let id = id.expect("id");
+    let (_, id) = id.split_once("://").expect("scheme");
+    let class = lab.node.cgroup_root().join("kubepods/burstable");
+    let group = class.join(format!("pod{uid}/{id}"));
+    let mut seen = BTreeSet::new();
+    for _ in 0..500 {
+        let text = std::fs::read_to_string(group.join("cgroup.procs")).expect("processes");
+        seen.extend(text.lines().map(str::to_owned));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    seen.len()
 }

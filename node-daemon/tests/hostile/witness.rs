@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use realtime_core::api::realtime_node::{ContainerBudget, ContainerBudgetState};
+use realtime_testing::real_node::Runtime;
 
 use crate::on_node::{Lab, budget, pod};
 
@@ -54,9 +55,15 @@ impl Witness {
 
     /// The witness's container's group.
     pub fn group(&self, lab: &Lab) -> PathBuf {
-        lab.node
+        let prefix = match lab.runtime {
+            Runtime::Containerd => "",
+            Runtime::CriO => "crio-",
+        };
+        let pod = lab
+            .node
             .cgroup_root()
-            .join(format!("kubepods/besteffort/pod{}/{}", self.uid, self.id))
+            .join(format!("kubepods/besteffort/pod{}", self.uid));
+        pod.join(format!("{prefix}{}", self.id))
     }
 
     /// It has what it had, and is the same process.
