@@ -88,7 +88,12 @@ pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
         .assignments
         .iter()
         .map(|assignment| entry(done, assignment));
-    let mut all: Vec<ContainerBudget> = refused.chain(asked).take(MAX_ENTRIES).collect();
+    let mut all: Vec<ContainerBudget> = refused.chain(asked).collect();
+    if all.len() > MAX_ENTRIES {
+        // A pod with a thousand refused containers must not hide those that have something.
+        all.sort_by_key(|entry| entry.state != ContainerBudgetState::Applied);
+        all.truncate(MAX_ENTRIES);
+    }
     all.sort_by(|left, right| {
         let key = |entry: &ContainerBudget| (entry.namespace.clone(), entry.pod.clone());
         key(left).cmp(&key(right))
@@ -388,9 +393,14 @@ fn words_of(entry: &ContainerBudget) -> String {
 
 /// Words of a status entry: a pod may bear pages of wrong annotations.
 fn shortened(words: &str) -> String {
+    // Bytes: with a thousand entries the object must still be one that the API server takes.
     const LIMIT: usize = 700;
-    match words.char_indices().nth(LIMIT) {
-        None => words.to_owned(),
-        Some((end, _)) => format!("{}…", words.get(..end).unwrap_or_default()),
+    if words.len() <= LIMIT {
+        return words.to_owned();
     }
+    let mut end = LIMIT;
+    while !words.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", words.get(..end).unwrap_or_default())
 }

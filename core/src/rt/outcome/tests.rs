@@ -179,6 +179,50 @@ fn a_refused_pod_has_an_entry_too() {
 }
 
 #[test]
+fn a_pod_with_pages_of_mistakes_hides_nobody_and_fits_into_the_object() {
+    let mut case = Case::granted(25_000);
+    let mut all = pods(json!({"containers": [{"name": "main"}]}));
+    let key = ("a".repeat(63), "a".repeat(253));
+    let containers: Vec<_> = (0..1500)
+        .map(|number| json!({"name": format!("c{number:062}")}))
+        .collect();
+    let mut hostile = pods(json!({"containers": containers}))
+        .into_values()
+        .next()
+        .unwrap();
+    for container in hostile.contract.containers.clone() {
+        let word = format!("realtime.openshift.io/runtime-us.{}", container.name);
+        hostile.contract.annotations.insert(word, "0".to_owned());
+    }
+    all.insert(key.clone(), hostile);
+    let problem = Problem::error(
+        "field",
+        "\u{1f980}".repeat(80),
+        "\u{1f980}".repeat(800),
+        "none",
+    );
+    let refused = Refused {
+        problems: vec![problem],
+        more: 0,
+    };
+    case.settled.refused.insert(key, refused);
+    let told = entries(&Done {
+        mode: &case.mode,
+        pods: &all,
+        settled: &case.settled,
+        plan: &case.plan,
+        kernel: &case.kernel,
+        containers: &BTreeMap::from([(id(), case.besides.clone())]),
+    });
+    assert_eq!(told.len(), MAX_ENTRIES);
+    assert!(
+        told.iter()
+            .any(|entry| entry.state == ContainerBudgetState::Applied)
+    );
+    assert!(serde_json::to_vec(&told).unwrap().len() < 1_400_000);
+}
+
+#[test]
 fn news_is_told_once() {
     let spec = json!({"containers": [{"name": "main"}]});
     let fine = Case::granted(25_000).told();
