@@ -2,6 +2,7 @@
 //! of it, tell. For one container that is about to start only the part of the tree around it is read; whatever that can't
 //! settle, a whole round does.
 
+mod counting;
 mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -257,12 +258,7 @@ impl Round<'_> {
                 }
                 plan
             }
-            _ => {
-                let plan =
-                    plan::account(&settled.wanted, self.settings.capacity_us, &state.counted);
-                state.counted = plan.granted.keys().cloned().collect();
-                plan
-            }
+            _ => self.count(cache, state, &settled),
         };
         let there = containers(&tree);
         state.forget(&there);
