@@ -9,7 +9,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod on_node;
 #[path = "hostile/deaths.rs"]
 mod deaths;
 #[path = "hostile/forks.rs"]
@@ -18,6 +17,7 @@ mod forks;
 mod groups;
 #[path = "hostile/many.rs"]
 mod many;
+mod on_node;
 #[path = "hostile/socket.rs"]
 mod socket;
 #[path = "hostile/witness.rs"]
@@ -77,7 +77,7 @@ async fn on(runtime: Runtime, attack: impl AsyncFnOnce(&Lab, &Witness)) {
         return;
     }
     let (lab, witness) = start(runtime).await;
-    attack(&lab, &witness).await;
+    Box::pin(attack(&lab, &witness)).await;
     end(lab, witness).await;
 }
 

@@ -14,7 +14,7 @@ pub const WITNESS_US: i64 = 20_000;
 /// An innocent's.
 const INNOCENT_US: i64 = 10_000;
 /// A pod takes one or two seconds from its creation to its first instruction; the machine has other work.
-const SECONDS: Duration = Duration::from_secs(60);
+const SECONDS: Duration = Duration::from_mins(1);
 /// The kernel counts time on CPUs in hundredths of a second (`USER_HZ`).
 const TICKS: f64 = 100.0;
 

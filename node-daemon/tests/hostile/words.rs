@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use realtime_core::api::realtime_node::ContainerBudgetState;
 use serde_json::{Map, Value, json};
 
@@ -12,8 +12,8 @@ use crate::witness::{Witness, applied, value};
 
 /// An Event's note, in bytes, by its API.
 const NOTE: usize = 1024;
-/// A status entry's message, in characters.
-const MESSAGE: usize = 701;
+/// A status entry's message, in bytes.
+const MESSAGE: usize = 703;
 /// All annotations of an object together, in bytes, by the API.
 const ANNOTATIONS: usize = 256 << 10;
 
@@ -26,9 +26,9 @@ async fn no_admission(lab: &Lab) {
     // Until the API server goes by it.
     let bad = pod("through", &budget("010"), &["true"]);
     let bad: k8s_openapi::api::core::v1::Pod = serde_json::from_value(bad).unwrap();
-    let dry = kube::api::PostParams {
+    let dry = PostParams {
         dry_run: true,
-        ..Default::default()
+        ..PostParams::default()
     };
     for _ in 0..600 {
         if lab.pods.create(&dry, &bad).await.is_ok() {
@@ -96,7 +96,7 @@ pub async fn bad_values(lab: &Lab, witness: &Witness) {
             .await;
         assert_eq!(entry.reason.as_deref(), Some("InvalidRequest"), "{name}");
         let message = entry.message.unwrap();
-        assert!(message.chars().count() <= MESSAGE, "{name}: {message}");
+        assert!(message.len() <= MESSAGE, "{name}: {message}");
         assert!(!message.chars().any(char::is_control), "{name}: {message}");
         assert_eq!(entry.applied_microseconds, None);
         let note = lab.event(name, "RealtimeRefused").await.message.unwrap();
@@ -209,7 +209,7 @@ pub async fn forged(lab: &Lab, witness: &Witness) {
     mirror["spec"]["nodeName"] = json!(lab.node.options().node_name);
     let posed = serde_json::from_value(mirror).unwrap();
     // The kubelet may delete it at once: its static pod doesn't exist.
-    let posed = lab.pods.create(&Default::default(), &posed).await;
+    let posed = lab.pods.create(&PostParams::default(), &posed).await;
     println!("posed as a mirror: {:?}", posed.map(|_| ()));
     witness.innocent(lab, "beside-a-mirror").await;
     witness.is_well(lab).await;
