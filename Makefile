@@ -57,7 +57,7 @@ bench: ## Times and memory, with the numbers to compare them with.
 	target/release/bench-render
 	# Takes five minutes: a container every tenth of a second, on a node of real parts.
 	target/release/bench-pods
-	# Takes six minutes, five of which nothing happens.
+	# Takes nine minutes, five of which nothing happens.
 	target/release/bench-daemon
 	# Takes five minutes, and 3 GB of memory: two clusters of 5,000 nodes, one after the other.
 	target/release/bench-operator
