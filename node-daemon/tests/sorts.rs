@@ -13,6 +13,8 @@ mod away;
 mod changes;
 #[path = "sorts/eyes.rs"]
 mod eyes;
+#[path = "starts/hook.rs"]
+mod hook;
 #[path = "sorts/old_operator.rs"]
 mod old_operator;
 mod on_node;
@@ -26,16 +28,14 @@ mod settings;
 mod shapes;
 
 use on_node::{Lab, can, spec};
-use realtime_testing::real_node::Runtime;
+use realtime_testing::real_node::{Options, Runtime};
 
 async fn sorts_of_pods(runtime: Runtime) {
     if !can(runtime) {
         return;
     }
     let lab = Lab::start(runtime, spec()).await;
-    if std::env::var_os("SKIP1").is_none() {
-        shapes::every_sort(&lab).await;
-    }
+    shapes::every_sort(&lab).await;
     shapes::classes_do_not_starve_each_other(&lab).await;
     policy::programs_that_never_ask(&lab).await;
     lab.node.shutdown().await.expect("shutdown");
@@ -56,9 +56,7 @@ async fn what_changes(runtime: Runtime) {
         return;
     }
     let lab = Lab::start(runtime, spec()).await;
-    if std::env::var_os("SKIP1").is_none() {
-        changes::annotations_and_others(&lab).await;
-    }
+    changes::annotations_and_others(&lab).await;
     away::everybody_in_turn(&lab).await;
     lab.node.shutdown().await.expect("shutdown");
 }
@@ -93,4 +91,22 @@ async fn as_with_rt_operator() {
         return;
     }
     old_operator::its_file_is_enough(Runtime::CriO).await;
+}
+
+/// Without NRI, CRI-O's hook is alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_required_waits_behind_the_hook_of_cri_o() {
+    if !can(Runtime::CriO) {
+        return;
+    }
+    let options = Options {
+        nri: false,
+        ..Options::new(Runtime::CriO)
+    };
+    let lab = Lab::without_daemon(Runtime::CriO, options, spec()).await;
+    hook::bring(&lab.node).await;
+    lab.start_daemon();
+    hook::is_there(&lab).await;
+    settings::required(&lab).await;
+    lab.node.shutdown().await.expect("shutdown");
 }
