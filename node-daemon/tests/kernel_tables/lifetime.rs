@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use libc::EINVAL;
+use realtime_core::rt::plan::Write;
+use realtime_node_daemon::cgroup::writer::apply_each;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
@@ -70,6 +72,40 @@ fn a_removed_group_keeps_its_budget_as_long_as_a_zombie_is_in_it() {
     assert!(within(Duration::from_secs(2), || bench
         .write("new", "40000")
         .is_ok()));
+}
+
+/// A round writes what it can: a container whose process nobody reaps holds up no other, and takes nothing from it.
+#[test]
+fn a_zombie_holds_up_nobody_else() {
+    let Some(bench) = Bench::with(40_000) else {
+        return;
+    };
+    bench.make_with("going", 20_000);
+    bench.make_with("going/old", 20_000);
+    bench.make("other");
+    let task = bench.realtime_sleeper("going/old");
+    task.kill();
+    assert!(within(LIMIT, || task.is_dead()));
+    fs::remove_dir(bench.path("going/old")).unwrap();
+    let write = |below: &str, from_us, to_us| Write {
+        group: bench.group(below),
+        from_us,
+        to_us,
+    };
+    let writes = [write("going", 20_000, 0), write("other", 0, 10_000)];
+    let failed: Vec<_> = apply_each(&bench.v1, &writes)
+        .into_iter()
+        .map(|(at, error)| (at, error.errno()))
+        .collect();
+    assert_eq!(failed, [(0, Some(EINVAL))]);
+    assert_eq!(
+        (bench.runtime("going"), bench.runtime("other")),
+        (20_000, 10_000)
+    );
+    // As soon as it is reaped.
+    task.end();
+    let all = || apply_each(&bench.v1, &writes[..1]).is_empty();
+    assert!(within(LIMIT, all));
 }
 
 fn watch(path: &Path, flags: WatchFlags) -> OwnedFd {
