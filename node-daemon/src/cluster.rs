@@ -133,6 +133,7 @@ pub fn client(mut config: Config) -> kube::Result<Client> {
 type Watch = Pin<Box<dyn Stream<Item = Result<Event<RealtimeNode>, watcher::Error>> + Send>>;
 
 /// The cluster, as far as it is this node's.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Cluster {
     client: Client,
     name: String,

@@ -107,18 +107,15 @@ async fn as_it_ships(runtime: Runtime) {
 
     let told = lab.wait_for("the capacity", |told| told.capacity_microseconds.is_some());
     let daemons: Api<Pod> = Api::namespaced(lab.client.clone(), NAMESPACE);
-    let told = match tokio::time::timeout(on_node::LONG / 2, told).await {
-        Ok(told) => told,
-        Err(_) => {
-            let list = daemons.list(&ListParams::default()).await.expect("pods");
-            let mut words = String::new();
-            for daemon in &list {
-                let name = daemon.metadata.name.as_deref().unwrap_or_default();
-                let log = daemons.logs(name, &LogParams::default()).await;
-                words = format!("{words}\n{:#?}\n{}", daemon.status, log.unwrap_or_default());
-            }
-            unreachable!("no word of it: {words}")
+    let Ok(told) = tokio::time::timeout(on_node::LONG / 2, told).await else {
+        let list = daemons.list(&ListParams::default()).await.expect("pods");
+        let mut words = String::new();
+        for daemon in &list {
+            let name = daemon.metadata.name.as_deref().unwrap_or_default();
+            let log = daemons.logs(name, &LogParams::default()).await;
+            words = format!("{words}\n{:#?}\n{}", daemon.status, log.unwrap_or_default());
         }
+        unreachable!("no word of it: {words}")
     };
     assert_eq!(told.capacity_microseconds, Some(CAPACITY_US));
     lab.run(

@@ -74,17 +74,16 @@ impl Ground {
             _ => None,
         };
         let rules = look::rules(host);
-        let pods = match pods_group {
-            Some(group) => PodsGroup::parse(group),
-            None => {
-                // What a kubelet that was given another cgroupRoot or driver has left has no pods any more.
-                let mut found = look::pods_groups(host, &mounts);
-                let mount = mounts.v1_cpu.as_ref().or(mounts.v2.as_ref());
-                let live = mount
-                    .and_then(|mount| found.iter().position(|group| has_pods(host, mount, group)));
-                let first = live.unwrap_or(0);
-                (first < found.len()).then(|| found.swap_remove(first))
-            }
+        let pods = if let Some(group) = pods_group {
+            PodsGroup::parse(group)
+        } else {
+            // What a kubelet that was given another cgroupRoot or driver has left has no pods any more.
+            let mut found = look::pods_groups(host, &mounts);
+            let mount = mounts.v1_cpu.as_ref().or(mounts.v2.as_ref());
+            let live = mount
+                .and_then(|mount| found.iter().position(|group| has_pods(host, mount, group)));
+            let first = live.unwrap_or(0);
+            (first < found.len()).then(|| found.swap_remove(first))
         };
         Self {
             mode,
