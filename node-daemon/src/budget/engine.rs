@@ -19,7 +19,7 @@ use super::cache::Cache;
 use super::door::{Answer, Knock};
 use super::ground::{CLASSES, Ground};
 use super::groups::{Groups, Happened};
-use super::round::Round;
+use super::round::{FOREIGN, Round};
 use super::settings::{Settings, Word};
 use super::state::{State, Waiting};
 use super::withdraw;
@@ -37,8 +37,6 @@ const LATE: Duration = Duration::from_millis(100);
 const WORDS: usize = 64;
 /// News of pods and groups come in bursts.
 const SETTLE: Duration = Duration::from_millis(60);
-/// Foreign writes are put right, but nobody is fought at full speed.
-const FOREIGN: Duration = Duration::from_millis(300);
 /// While the kubelet's group isn't there: after that, after twice that, and so on.
 const LOOK: Duration = Duration::from_secs(5);
 const LONGEST_LOOK: Duration = Duration::from_mins(1);
@@ -267,7 +265,8 @@ fn on_group(
             }
         }
         Happened::Written(group) => {
-            if round.is_foreign(state, &group) {
+            // Whatever it is, a round that is due anyhow finds it.
+            if !round.is_due_within(FOREIGN) && round.is_foreign(state, &group) {
                 round.within(FOREIGN);
             }
         }

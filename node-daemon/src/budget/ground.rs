@@ -80,8 +80,8 @@ impl Ground {
             // What a kubelet that was given another cgroupRoot or driver has left has no pods any more.
             let mut found = look::pods_groups(host, &mounts);
             let mount = mounts.v1_cpu.as_ref().or(mounts.v2.as_ref());
-            let live = mount
-                .and_then(|mount| found.iter().position(|group| has_pods(host, mount, group)));
+            let live =
+                mount.and_then(|mount| found.iter().position(|group| has_pods(host, mount, group)));
             let first = live.unwrap_or(0);
             (first < found.len()).then(|| found.swap_remove(first))
         };

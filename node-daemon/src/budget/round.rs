@@ -45,6 +45,9 @@ const UNREADABLE: Duration = Duration::from_secs(10);
 /// OCI runtimes, by the beginning of their processes' names.
 const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
 
+/// Foreign writes are put right, but nobody is fought at full speed.
+pub const FOREIGN: Duration = Duration::from_millis(300);
+
 /// What rounds of the same settings share.
 pub struct Round<'a> {
     pub host: &'a Host,
@@ -71,6 +74,11 @@ impl Round<'_> {
     pub fn within(&mut self, time: Duration) {
         let at = Instant::now() + time;
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Whether one is due by then.
+    pub fn is_due_within(&self, time: Duration) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now() + time)
     }
 
     /// A container whose start waits: served at once where its pod is known.
@@ -342,7 +350,12 @@ impl Round<'_> {
             } else if !refused.contains_key(group) {
                 tracing::warn!(%error, "the kernel keeps refusing");
             }
-            self.within(if dying { AGAIN } else { REFUSED });
+            self.within(match error {
+                // Taken, and another value there right after: somebody else writes, and isn't fought at full speed.
+                CgroupError::Changed { .. } => FOREIGN,
+                _ if dying => AGAIN,
+                _ => REFUSED,
+            });
             // Whose group keeps more than it is to have, has what it asks for.
             if !writer::lowers(write) && plan.granted.remove(group).is_some() && !dying {
                 state.refused.insert(group.clone(), error.to_string());
