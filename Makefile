@@ -25,7 +25,7 @@ test: ## Everything that has to hold before a change is merged.
 test-vm: ## The tests in a machine with a real PREEMPT_RT kernel (they are part of `test`), with what they found.
 	@hack/setup.sh test
 	$(CARGO) test --locked --package realtime-testing --test vm -- --nocapture
-	$(CARGO) test --locked --package realtime-node-daemon --test vm -- --nocapture
+	$(CARGO) test --locked --package realtime-node-daemon --test vm --test vm_cluster -- --nocapture
 
 .PHONY: test-churn
 test-churn: ## 10,000 pods (CHURN_PODS=…) come and go under a daemon that is killed again and again; `test` has 600.

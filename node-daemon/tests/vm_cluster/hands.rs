@@ -93,6 +93,13 @@ impl Hands {
                 let number = u32::try_from(number).unwrap();
                 json!(actor.tell(text("word"), number).unwrap())
             }
+            "pin" => {
+                let pid = self.containers[id].actors[0].pid().to_string();
+                let pinned = Command::new("taskset")
+                    .args(["-p", text("mask"), &pid])
+                    .status();
+                json!(pinned.unwrap().code())
+            }
             "threads" => json!(threads(&self.containers[id].groups[0])),
             "ended" => {
                 let actor = &mut self.containers.get_mut(id).unwrap().actors[0];

@@ -57,6 +57,7 @@ impl Machine {
         let machine = vm::Machine {
             topology: (1, 3, 1),
             numa_nodes: 1,
+            kernel_arguments: vec!["isolcpus=2".to_owned()],
             ports: vec![
                 (API_SERVER, api_server),
                 (PORT, listener.local_addr().unwrap().port()),
