@@ -94,9 +94,9 @@ impl Hands {
                 json!(actor.tell(text("word"), number).unwrap())
             }
             "pin" => {
-                let pid = self.containers[id].actors[0].pid().to_string();
+                let tid = asked["thread"].to_string();
                 let pinned = Command::new("taskset")
-                    .args(["-p", text("mask"), &pid])
+                    .args(["-p", text("mask"), &tid])
                     .status();
                 json!(pinned.unwrap().code())
             }
