@@ -31,7 +31,7 @@ impl Machine {
     pub fn boot(test: &str, kubeconfig: &Path, actor: &Path) -> Result<Self, String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let (text, api_server) = kubeconfig_inside(kubeconfig);
+        let (text, port) = kubeconfig_inside(kubeconfig);
         let program = Program {
             arguments: ["--exact", test, "--nocapture", "--test-threads=1"]
                 .map(str::to_owned)
@@ -59,7 +59,7 @@ impl Machine {
             numa_nodes: 1,
             kernel_arguments: vec!["isolcpus=2".to_owned()],
             ports: vec![
-                (API_SERVER, api_server),
+                (API_SERVER, port),
                 (PORT, listener.local_addr().unwrap().port()),
             ],
             limit: LIMIT,

@@ -23,7 +23,7 @@ pub const SCHEDULER: &str = "realtime.openshift.io/scheduler";
 pub const REQUIRED: &str = "realtime.openshift.io/required";
 
 /// A look at threads comes every ten seconds, a sample of use as well.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// The cluster, and the machine that is its node.
 pub struct Node {
