@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep_until};
 
 use crate::host::Host;
 
@@ -19,6 +21,11 @@ const TURN: usize = 1024;
 const RUNTIME: &str = "cpu.rt_runtime_us";
 /// Version 2: the kernel writes it when the first process comes and the last one goes.
 const EVENTS: &str = "cgroup.events";
+
+/// Who writes a group's files in a loop must not keep the daemon busy: after so many reads of a second there is a pause
+/// before each. A hundred pods that start at once take about as many.
+const READS_A_SECOND: u32 = 300;
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +50,10 @@ pub struct Groups {
     by_number: BTreeMap<i32, String>,
     by_group: BTreeMap<String, i32>,
     waiting: VecDeque<Happened>,
+    /// When this second of reading began, and how often was read in it.
+    second: (Instant, u32),
+    /// Not to be read before.
+    pause: Option<Instant>,
 }
 
 impl Groups {
@@ -61,6 +72,8 @@ impl Groups {
             by_number: BTreeMap::new(),
             by_group: BTreeMap::new(),
             waiting: VecDeque::new(),
+            second: (Instant::now(), 0),
+            pause: None,
         }
     }
 
@@ -136,7 +149,19 @@ impl Groups {
         let Some(inotify) = &self.inotify else {
             return std::future::pending().await;
         };
+        if let Some(pause) = self.pause {
+            sleep_until(pause).await;
+            self.pause = None;
+        }
         let mut ready = inotify.readable().await?;
+        let now = Instant::now();
+        if now.duration_since(self.second.0) >= Duration::from_secs(1) {
+            self.second = (now, 0);
+        }
+        self.second.1 += 1;
+        if self.second.1 > READS_A_SECOND {
+            self.pause = Some(now + PAUSE);
+        }
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut reader = Reader::new(inotify.get_ref(), &mut buffer);
         let mut lost = false;
