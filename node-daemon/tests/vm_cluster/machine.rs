@@ -31,14 +31,14 @@ impl Machine {
     pub fn boot(test: &str, kubeconfig: &Path, actor: &Path) -> Result<Self, String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let (text, port) = kubeconfig_inside(kubeconfig);
+        let (inside, port) = kubeconfig_inside(kubeconfig);
         let program = Program {
             arguments: ["--exact", test, "--nocapture", "--test-threads=1"]
                 .map(str::to_owned)
                 .to_vec(),
             environment: vec![(INSIDE.to_owned(), "1".to_owned())],
             files: vec![
-                (KUBECONFIG.to_owned(), text.into_bytes(), 0o600),
+                (KUBECONFIG.to_owned(), inside.into_bytes(), 0o600),
                 (
                     "/etc/os-release".to_owned(),
                     b"ID=\"test\"\nVERSION_ID=7.5\n".to_vec(),
