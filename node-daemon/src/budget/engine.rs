@@ -9,12 +9,10 @@ use kube::Client;
 use realtime_core::rt::group::{self, Kind};
 use realtime_core::rt::outcome::PodNews;
 use realtime_core::rt::request;
-use realtime_core::rt::settle::Known;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::Told;
-use super::bundle;
 use super::cache::Cache;
 use super::door::{Answer, Knock};
 use super::ground::{CLASSES, Ground};
@@ -132,6 +130,7 @@ impl Engine {
             news: &self.news,
             policies: super::round::Policies::default(),
             due: Some(Instant::now()),
+            not_before: Instant::now(),
             is_lost: false,
         };
         let mut blind_since = None;
@@ -242,16 +241,7 @@ fn on_group(
                     if !round.ground.has_budgets() {
                         groups.watch(host, &path);
                     }
-                    if !state.known.contains_key(&id)
-                        && let Some(known) = bundle::known(host, &id)
-                    {
-                        match &known {
-                            Known::Container(identity) => state.learn(&id, identity),
-                            Known::Nobody => {
-                                state.known.insert(id.clone(), known);
-                            }
-                        }
-                    }
+                    state.recognise(host, &id);
                     round.appeared(cache, state, &id, &path);
                 }
                 Some(_) => {}

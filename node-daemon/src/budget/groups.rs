@@ -25,7 +25,7 @@ const EVENTS: &str = "cgroup.events";
 /// Who writes a group's files in a loop must not keep the daemon busy: after so many reads of a second there is a pause
 /// before each. A hundred pods that start at once take about as many.
 const READS_A_SECOND: u32 = 300;
-const PAUSE: Duration = Duration::from_millis(25);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Groups {
     second: (Instant, u32),
     /// Not to be read before.
     pause: Option<Instant>,
+    /// The last read ended before all was read.
+    many: bool,
 }
 
 impl Groups {
@@ -74,6 +76,7 @@ impl Groups {
             waiting: VecDeque::new(),
             second: (Instant::now(), 0),
             pause: None,
+            many: false,
         }
     }
 
@@ -135,6 +138,11 @@ impl Groups {
     /// What happened next. Nothing is lost when the future is dropped and asked for again.
     pub async fn next(&mut self) -> Happened {
         loop {
+            if !self.waiting.is_empty() {
+                // A storm of these must not keep the thread's other tasks from running, nor the loop's other ears from
+                // hearing: tokio silences those of a task that never rests.
+                tokio::task::consume_budget().await;
+            }
             if let Some(happened) = self.waiting.pop_front() {
                 return happened;
             }
@@ -159,13 +167,14 @@ impl Groups {
             self.second = (now, 0);
         }
         self.second.1 += 1;
-        if self.second.1 > READS_A_SECOND {
+        if self.second.1 > READS_A_SECOND || self.many {
             self.pause = Some(now + PAUSE);
         }
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut reader = Reader::new(inotify.get_ref(), &mut buffer);
         let mut lost = false;
         let mut turns = 0;
+        self.many = true;
         // Bounded: what makes groups without end is read in turns, each to the end of what the kernel has handed out.
         while turns < TURN || !reader.is_buffer_empty() {
             turns += 1;
@@ -173,6 +182,7 @@ impl Groups {
                 Ok(event) => event,
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
+                    self.many = false;
                     break;
                 }
                 Err(Errno::INTR) => continue,

@@ -18,7 +18,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Told;
-use super::bundle;
 use super::cache::Cache;
 use super::door::Answer;
 use super::ground::{Ground, Hierarchy};
@@ -45,6 +44,8 @@ const UNREADABLE: Duration = Duration::from_secs(10);
 /// OCI runtimes, by the beginning of their processes' names.
 const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
 
+/// After a whole round there is rest for so many times as long as it took.
+const REST: u32 = 3;
 /// Foreign writes are put right, but nobody is fought at full speed.
 pub const FOREIGN: Duration = Duration::from_millis(300);
 
@@ -58,6 +59,8 @@ pub struct Round<'a> {
     pub policies: Policies,
     /// When the next whole round is due.
     pub due: Option<Instant>,
+    /// No whole round is made for news before.
+    pub not_before: Instant,
     /// The kubelet's group is gone: it is to be looked for again.
     pub is_lost: bool,
 }
@@ -72,7 +75,8 @@ enum Served {
 impl Round<'_> {
     /// A whole round no later than that.
     pub fn within(&mut self, time: Duration) {
-        let at = Instant::now() + time;
+        // What takes long isn't done all the time.
+        let at = (Instant::now() + time).max(self.not_before);
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
@@ -234,6 +238,15 @@ impl Round<'_> {
 
     /// All pods and all groups.
     pub fn whole(&mut self, cache: &Cache, state: &mut State) {
+        let begun = Instant::now();
+        self.not_before = begun;
+        self.round(cache, state);
+        let now = Instant::now();
+        self.not_before = now + now.duration_since(begun) * REST;
+        self.due = self.due.map(|due| due.max(self.not_before));
+    }
+
+    fn round(&mut self, cache: &Cache, state: &mut State) {
         self.due = None;
         let tree = match self.ground.read(Scope::Whole) {
             Ok(tree) => tree,
@@ -304,17 +317,10 @@ impl Round<'_> {
             let Some((Kind::Container, id)) = located.container else {
                 continue;
             };
-            if !asking.contains(&located.pod) || told.contains(&id) || state.known.contains_key(&id)
-            {
+            if !asking.contains(&located.pod) || told.contains(&id) {
                 continue;
             }
-            match bundle::known(self.host, &id) {
-                Some(Known::Container(identity)) => state.learn(&id, &identity),
-                Some(Known::Nobody) => {
-                    state.known.insert(id, Known::Nobody);
-                }
-                None => {}
-            }
+            state.recognise(self.host, &id);
         }
     }
 

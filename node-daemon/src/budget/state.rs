@@ -1,6 +1,7 @@
 //! What the engine knows of containers, for as long as their groups are there. Holds no decision about budgets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use realtime_core::rt::group::ContainerId;
 use realtime_core::rt::identity::Identity;
@@ -10,7 +11,15 @@ use realtime_core::rt::settle::{Known, PodKey};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::bundle;
 use super::door::Answer;
+use crate::host::Host;
+
+/// Until a runtime is asked again about a container that it has not named.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Runtimes are asked so often at most; the others are asked about in the next whole rounds.
+const ASKS_A_SECOND: u32 = 150;
 
 /// Containers, and who waits for them.
 #[derive(Debug, Default)]
@@ -20,6 +29,10 @@ pub struct State {
     pub looks: u32,
     /// Whose container an id is, by the runtime's word.
     pub known: BTreeMap<ContainerId, Known>,
+    /// Of whom nobody could say, and when they were asked about last.
+    pub nameless: BTreeMap<ContainerId, Instant>,
+    /// When this second of asking began, and how often was asked in it.
+    asked: Option<(Instant, u32)>,
     /// What else is known of them.
     pub besides: BTreeMap<ContainerId, Besides>,
     /// Containers that ask for a policy, of whose processes none was there yet: whether one had begun is not decided.
@@ -83,6 +96,39 @@ impl State {
         self.known.retain(|id, _| stays(id));
         self.besides.retain(|id, _| stays(id));
         self.unbegun.retain(stays);
+        self.nameless.retain(|id, _| stays(id));
+    }
+
+    /// Asks a container's own runtime whose it is, unless it is known, or nobody could say a moment ago: a pod may make any
+    /// number of groups that look like containers.
+    pub fn recognise(&mut self, host: &Host, id: &ContainerId) {
+        let now = Instant::now();
+        let asked = self.nameless.get(id);
+        if self.known.contains_key(id)
+            || asked.is_some_and(|when| now.duration_since(*when) < ASK_AGAIN)
+        {
+            return;
+        }
+        let (since, asked) = self.asked.unwrap_or((now, 0));
+        self.asked = Some(if now.duration_since(since) < Duration::from_secs(1) {
+            (since, asked + 1)
+        } else {
+            (now, 1)
+        });
+        if asked > ASKS_A_SECOND && now.duration_since(since) < Duration::from_secs(1) {
+            return;
+        }
+        match bundle::known(host, id) {
+            Some(Known::Container(identity)) => self.learn(id, &identity),
+            Some(Known::Nobody) => {
+                self.known.insert(id.clone(), Known::Nobody);
+            }
+            None => {
+                self.nameless.insert(id.clone(), now);
+                return;
+            }
+        }
+        self.nameless.remove(id);
     }
 
     /// Answers those that the function has an answer for, and those whose time is over.
@@ -101,6 +147,13 @@ impl State {
                 })
             });
             let Some(decided) = decided else { return true };
+            tracing::debug!(
+                pod = waiting.pod.1,
+                container = waiting.container,
+                answer = ?decided,
+                left = ?waiting.deadline.saturating_duration_since(now),
+                "a start that waited"
+            );
             if let Some(sender) = waiting.answer.take() {
                 let _ = sender.send(decided);
             }

@@ -129,7 +129,8 @@ async fn measure(lab: &Lab, witness: &Witness, what: &str) {
     println!("{what}: {share:.2} of a CPU, {} MiB", witness.memory());
     witness.innocent(lab, &format!("during-{what}")).await;
     witness.is_well(lab).await;
-    assert!(share < 0.5, "{what}: {share}\n{}", lab.said());
+    // The daemon of the tests is not optimised, which is several times slower.
+    assert!(share < 0.8, "{what}: {share}\n{}", lab.said());
 }
 
 /// Something that a thread does without end.

@@ -178,7 +178,7 @@ impl Lab {
     pub fn said(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        lines[lines.len().saturating_sub(400)..].join("\n")
     }
 
     /// `status.podBudget` once it is as it should be.
