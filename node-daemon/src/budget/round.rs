@@ -244,6 +244,7 @@ impl Round<'_> {
         let now = Instant::now();
         self.not_before = now + now.duration_since(begun) * REST;
         self.due = self.due.map(|due| due.max(self.not_before));
+        tracing::trace!(cost = ?now.duration_since(begun), next = ?self.due.map(|due| due - now), "a whole round");
     }
 
     fn round(&mut self, cache: &Cache, state: &mut State) {

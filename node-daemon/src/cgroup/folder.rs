@@ -190,11 +190,7 @@ impl Open<'_> {
         file: &str,
         write: bool,
     ) -> Result<Option<OwnedFd>, CgroupError> {
-        let flags = if write {
-            OFlags::RDWR
-        } else {
-            OFlags::RDONLY
-        };
+        let flags = if write { OFlags::RDWR } else { OFlags::RDONLY };
         gone_is_none(self.file(below, file, flags))
             .map_err(|error| self.folder.failed(&child(&self.group, below), file, error))
     }

@@ -240,7 +240,16 @@ fn the_group_of_all_pods_is_read_from_its_path() {
     ] {
         assert_eq!(PodsGroup::parse(path).unwrap().path(), path);
     }
-    for path in ["", "/", "kubepods", "/kubepods/", "//kubepods", "/../kubepods", "/a/kubepods.slice", "/x"] {
+    for path in [
+        "",
+        "/",
+        "kubepods",
+        "/kubepods/",
+        "//kubepods",
+        "/../kubepods",
+        "/a/kubepods.slice",
+        "/x",
+    ] {
         assert_eq!(PodsGroup::parse(path), None, "{path}");
     }
 }
