@@ -241,7 +241,9 @@ fn on_group(
                     if !round.ground.has_budgets() {
                         groups.watch(host, &path);
                     }
-                    state.recognise(host, &id);
+                    if state.recognise(host, &id) {
+                        round.within(Duration::from_secs(1));
+                    }
                     round.appeared(cache, state, &id, &path);
                 }
                 Some(_) => {}

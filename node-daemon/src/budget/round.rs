@@ -299,7 +299,7 @@ impl Round<'_> {
     }
 
     /// Containers of asking pods that nobody has told of: after a start of the daemon, or when inotify missed them.
-    fn identify(&self, cache: &Cache, state: &mut State, tree: &Tree) {
+    fn identify(&mut self, cache: &Cache, state: &mut State, tree: &Tree) {
         let asking: BTreeSet<_> = cache
             .asking
             .values()
@@ -310,6 +310,7 @@ impl Round<'_> {
             .values()
             .flat_map(|pod| pod.ids.keys())
             .collect();
+        let mut later = false;
         for path in tree.groups.keys() {
             let Some(located) = group::locate(path).filter(|located| located.own == path.len())
             else {
@@ -321,7 +322,10 @@ impl Round<'_> {
             if !asking.contains(&located.pod) || told.contains(&id) {
                 continue;
             }
-            state.recognise(self.host, &id);
+            later |= state.recognise(self.host, &id);
+        }
+        if later {
+            self.within(Duration::from_secs(1));
         }
     }
 

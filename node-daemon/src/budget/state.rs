@@ -19,7 +19,7 @@ use crate::host::Host;
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runtimes are asked so often at most; the others are asked about in the next whole rounds.
-const ASKS_A_SECOND: u32 = 150;
+const ASKS_A_SECOND: u32 = 300;
 
 /// Containers, and who waits for them.
 #[derive(Debug, Default)]
@@ -101,13 +101,14 @@ impl State {
 
     /// Asks a container's own runtime whose it is, unless it is known, or nobody could say a moment ago: a pod may make any
     /// number of groups that look like containers.
-    pub fn recognise(&mut self, host: &Host, id: &ContainerId) {
+    /// Whether somebody is to be asked later because too many were asked about.
+    pub fn recognise(&mut self, host: &Host, id: &ContainerId) -> bool {
         let now = Instant::now();
         let asked = self.nameless.get(id);
         if self.known.contains_key(id)
             || asked.is_some_and(|when| now.duration_since(*when) < ASK_AGAIN)
         {
-            return;
+            return false;
         }
         let (since, asked) = self.asked.unwrap_or((now, 0));
         self.asked = Some(if now.duration_since(since) < Duration::from_secs(1) {
@@ -116,7 +117,7 @@ impl State {
             (now, 1)
         });
         if asked > ASKS_A_SECOND && now.duration_since(since) < Duration::from_secs(1) {
-            return;
+            return true;
         }
         match bundle::known(host, id) {
             Some(Known::Container(identity)) => self.learn(id, &identity),
@@ -125,10 +126,11 @@ impl State {
             }
             None => {
                 self.nameless.insert(id.clone(), now);
-                return;
+                return false;
             }
         }
         self.nameless.remove(id);
+        false
     }
 
     /// Answers those that the function has an answer for, and those whose time is over.

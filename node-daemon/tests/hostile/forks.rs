@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::wait::await_condition;
 use realtime_core::api::realtime_node::ContainerBudgetState;
 use realtime_testing::real_node::images::{self, Image};
 use serde_json::{Value, json};
@@ -73,13 +75,21 @@ pub async fn without_end(lab: &Lab, witness: &Witness) {
     lab.allocated_is(WITNESS_US).await;
 }
 
+fn id_of(pod: &Pod) -> Option<String> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    statuses.first()?.container_id.clone()
+}
+
 /// As many processes of a pod are seen in ten seconds.
 async fn processes_of(lab: &Lab, name: &str) -> usize {
+    // The kubelet says that a pod runs before it says as which container.
+    let told = await_condition(lab.pods.clone(), name, |pod: Option<&Pod>| {
+        pod.is_some_and(|pod| id_of(pod).is_some())
+    });
+    assert!(tokio::time::timeout(LONG, told).await.is_ok(), "no id");
     let pod = lab.pods.get(name).await.expect("pod");
+    let id = id_of(&pod).expect("id");
     let uid = pod.metadata.uid.expect("uid");
-    let statuses = pod.status.and_then(|status| status.container_statuses);
-    let id = statuses.expect("statuses")[0].container_id.clone();
-    let id = id.expect("id");
     let (_, id) = id.split_once("://").expect("scheme");
     let class = lab.node.cgroup_root().join("kubepods/burstable");
     let group = class.join(format!("pod{uid}/{id}"));
