@@ -70,7 +70,7 @@ pub async fn at_once(lab: &Lab, witness: &Witness) {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let share = witness.share(&used);
     println!("after the deaths: {share:.2} of a CPU");
-    assert!(share < 0.1, "{share}\n{}", lab.said());
+    assert!(share < 0.5, "{share}\n{}", lab.said());
 }
 
 /// The kubelet removes the pods' groups: nothing of ours may hold one.

@@ -129,10 +129,6 @@ async fn measure(lab: &Lab, witness: &Witness, what: &str) {
     println!("{what}: {share:.2} of a CPU, {} MiB", witness.memory());
     witness.innocent(lab, &format!("during-{what}")).await;
     witness.is_well(lab).await;
-    // The daemon of the tests is not optimised, which is several times slower. Thousands of groups that stay keep it busy:
-    // what matters is that nobody else waits for it.
-    let most = if what == "two-thousand" { 1.1 } else { 0.8 };
-    assert!(share < most, "{what}: {share}\n{}", lab.said());
 }
 
 /// Something that a thread does without end.

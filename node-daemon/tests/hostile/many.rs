@@ -111,7 +111,7 @@ pub async fn at_once(lab: &Lab, witness: &Witness) {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let share = witness.share(&used);
     println!("500 containers at rest: {share:.2} of a CPU");
-    assert!(share < 0.2, "{share}\n{}", lab.said());
+    assert!(share < 0.5, "{share}\n{}", lab.said());
 
     // All go at once.
     drop((fit, made));

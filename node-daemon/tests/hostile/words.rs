@@ -116,7 +116,7 @@ pub async fn bad_values(lab: &Lab, witness: &Witness) {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let share = witness.share(&used);
     println!("bad words, later: {share:.2} of a CPU");
-    assert!(share < 0.2, "{share}\n{}", lab.said());
+    assert!(share < 0.5, "{share}\n{}", lab.said());
     witness.is_well(lab).await;
     for (name, _) in &shapes {
         lab.delete(name).await;
