@@ -131,6 +131,7 @@ impl Engine {
             policies: super::round::Policies::default(),
             due: Some(Instant::now()),
             not_before: Instant::now(),
+            alone: 0,
             is_lost: false,
         };
         let mut blind_since = None;

@@ -44,6 +44,8 @@ const UNREADABLE: Duration = Duration::from_secs(10);
 /// OCI runtimes, by the beginning of their processes' names.
 const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
 
+/// As many groups that appear are served by themselves between two whole rounds.
+const ALONE: u32 = 32;
 /// After a whole round there is rest for so many times as long as it took.
 const REST: u32 = 3;
 /// Foreign writes are put right, but nobody is fought at full speed.
@@ -61,6 +63,8 @@ pub struct Round<'a> {
     pub due: Option<Instant>,
     /// No whole round is made for news before.
     pub not_before: Instant,
+    /// How many groups were served by themselves since the last whole round.
+    pub alone: u32,
     /// The kubelet's group is gone: it is to be looked for again.
     pub is_lost: bool,
 }
@@ -139,7 +143,9 @@ impl Round<'_> {
     /// A group has appeared, and its container is known by its bundle or not at all.
     pub fn appeared(&mut self, cache: &Cache, state: &mut State, id: &ContainerId, group: &str) {
         let ours = matches!(state.known.get(id), Some(Known::Container(_)));
-        if ours && cache.namespaces_known {
+        // Many at once are cheaper together.
+        if ours && cache.namespaces_known && self.alone < ALONE {
+            self.alone += 1;
             self.around(cache, state, id, group);
         }
         self.within(TELL);
@@ -240,11 +246,12 @@ impl Round<'_> {
     pub fn whole(&mut self, cache: &Cache, state: &mut State) {
         let begun = Instant::now();
         self.not_before = begun;
+        self.alone = 0;
         self.round(cache, state);
         let now = Instant::now();
         self.not_before = now + now.duration_since(begun) * REST;
         self.due = self.due.map(|due| due.max(self.not_before));
-        tracing::trace!(cost = ?now.duration_since(begun), next = ?self.due.map(|due| due - now), "a whole round");
+        tracing::trace!(cost = ?now.duration_since(begun), next = ?self.due.map(|due| due.saturating_duration_since(now)), "a whole round");
     }
 
     fn round(&mut self, cache: &Cache, state: &mut State) {
