@@ -375,7 +375,9 @@ async fn story_plain_rhel_workers_leave_and_coreos_nodes_join() {
                     "bootID": "b", "machineID": "m", "systemUUID": "s",
                     "containerRuntimeVersion": "cri-o://1.23", "kubeletVersion": "v1.23.0",
                     "kubeProxyVersion": "v1.23.0",
-                }},
+                },
+                // They serve: without it, whoever counts the nodes that are out of service counts both.
+                "conditions": [{"type": "Ready", "status": "True"}]},
             }))
             .await;
     }

@@ -48,6 +48,17 @@ pub struct Besides {
     pub overrun: Option<String>,
 }
 
+/// What became of a container that waits to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It asks for nothing.
+    NotAsked,
+    /// What it asks for is in place.
+    Applied,
+    /// It doesn't get it, and why, with the remedy.
+    Refused(String),
+}
+
 /// News for a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodNews {
@@ -273,6 +284,22 @@ fn reason_of(refusal: &Refusal) -> &'static str {
         Refusal::NotAPods | Refusal::ForeignPeriod { .. } | Refusal::InsideAnother => {
             reason::GROUP_UNSUITABLE
         }
+    }
+}
+
+/// What a container's start can be told, by the entry that the container has; `None`: not decided yet. `asks`: its pod is
+/// known, and asks.
+pub fn verdict(entry: Option<&ContainerBudget>, asks: bool) -> Option<Verdict> {
+    let Some(entry) = entry else {
+        // The pod asks, and not for this one.
+        return asks.then_some(Verdict::NotAsked);
+    };
+    match entry.state {
+        ContainerBudgetState::Applied => Some(Verdict::Applied),
+        ContainerBudgetState::Refused => {
+            Some(Verdict::Refused(entry.message.clone().unwrap_or_default()))
+        }
+        ContainerBudgetState::Pending => None,
     }
 }
 

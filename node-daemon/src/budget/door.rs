@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use realtime_core::rt::group::ContainerId;
 use realtime_core::rt::identity::Identity;
+pub use realtime_core::rt::outcome::Verdict as Answer;
 use tokio::sync::{mpsc, oneshot};
 
 /// As many words as wait at most; a sender waits for room, within its own bound.
@@ -20,17 +21,6 @@ pub struct Announced {
     pub annotations: BTreeMap<String, String>,
     /// Its first process, as the host counts.
     pub pid: Option<u32>,
-}
-
-/// What became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It asks for nothing.
-    NotAsked,
-    /// What it asks for is in place.
-    Applied,
-    /// It doesn't get it, and why, with the remedy. It is repaired later where it can be.
-    Refused(String),
 }
 
 /// A word, and where its answer goes. A sender that has stopped waiting drops its end.

@@ -9,6 +9,7 @@ use kube::Client;
 use realtime_core::rt::group::{self, Kind};
 use realtime_core::rt::outcome::PodNews;
 use realtime_core::rt::request;
+use realtime_core::rt::retry::FOREIGN;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -17,7 +18,7 @@ use super::cache::Cache;
 use super::door::{Answer, Knock};
 use super::ground::{CLASSES, Ground};
 use super::groups::{Groups, Happened};
-use super::round::{FOREIGN, Round};
+use super::round::Round;
 use super::settings::{Settings, Word};
 use super::state::{State, Waiting};
 use super::withdraw;

@@ -4,15 +4,16 @@
 
 mod counting;
 mod policies;
+mod starts;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState, NodePodBudgetStatus};
 use realtime_core::rt::group::{self, ContainerId, Kind};
-use realtime_core::rt::outcome::{self, Done, PodNews};
+use realtime_core::rt::outcome::PodNews;
 use realtime_core::rt::plan::{self, Finding, Plan, Tree};
-use realtime_core::rt::request::Request;
+use realtime_core::rt::retry::{self, Failure};
 use realtime_core::rt::settle::{Known, Settled, settle};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -27,29 +28,17 @@ use crate::cgroup::{CgroupError, Scope, writer};
 use crate::host::Host;
 pub use policies::Policies;
 
-/// Between two tries of a plan that the kernel refused.
-const AGAIN: Duration = Duration::from_millis(15);
-/// Removed groups keep their part of the budget for some 10 to 35 ms, and as long as an unreaped zombie is in them:
-/// longer than this it is something else.
-const DYING: Duration = Duration::from_secs(2);
 /// After a start that was served: the whole tree is looked at, and told.
 const TELL: Duration = Duration::from_millis(60);
-/// Until what the kernel has refused for longer is tried again.
-const REFUSED: Duration = Duration::from_secs(5);
 /// Until a budget that real-time threads keep is looked at again: the kernel doesn't tell of a thread's end.
 const KEPT: Duration = Duration::from_secs(5);
 /// A host whose tree can't be read.
 const UNREADABLE: Duration = Duration::from_secs(10);
 
-/// OCI runtimes, by the beginning of their processes' names.
-const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
-
 /// As many groups that appear are served by themselves between two whole rounds.
 const ALONE: u32 = 32;
 /// After a whole round there is rest for so many times as long as it took.
 const REST: u32 = 3;
-/// Foreign writes are put right, but nobody is fought at full speed.
-pub const FOREIGN: Duration = Duration::from_millis(300);
 
 /// What rounds of the same settings share.
 pub struct Round<'a> {
@@ -349,35 +338,38 @@ impl Round<'_> {
         for finding in &plan.findings {
             tracing::debug!(%finding, "found");
         }
-        let now = Instant::now();
-        let before = std::mem::take(&mut state.failing);
-        let refused = std::mem::take(&mut state.refused);
-        let mut failed = failed.into_iter().peekable();
+        let failed: BTreeMap<usize, Failure> = failed
+            .into_iter()
+            .map(|(at, error)| {
+                let words = error.to_string();
+                let failure = match error {
+                    CgroupError::Changed { .. } => Failure::Changed(words),
+                    _ => Failure::Refused(words),
+                };
+                (at, failure)
+            })
+            .collect();
+        let now = state.now();
+        let after = retry::after(plan, &failed, &state.failing, now);
         for (at, write) in plan.writes.iter().enumerate() {
             let group = &write.group;
-            let Some((_, error)) = failed.next_if(|(failed, _)| *failed == at) else {
-                state.expected.insert(group.clone(), write.to_us);
-                tracing::debug!(group, from = write.from_us, to = write.to_us, "written");
-                continue;
-            };
-            let since = before.get(group).copied().unwrap_or(now);
-            state.failing.insert(group.clone(), since);
-            let dying = now.duration_since(since) < DYING;
-            if dying {
-                tracing::debug!(%error, "the kernel refused; trying again");
-            } else if !refused.contains_key(group) {
-                tracing::warn!(%error, "the kernel keeps refusing");
+            match failed.get(&at) {
+                None => {
+                    state.expected.insert(group.clone(), write.to_us);
+                    tracing::debug!(group, from = write.from_us, to = write.to_us, "written");
+                }
+                Some(failure) => tracing::debug!(?failure, "not written; it is tried again"),
             }
-            self.within(match error {
-                // Taken, and another value there right after: somebody else writes, and isn't fought at full speed.
-                CgroupError::Changed { .. } => FOREIGN,
-                _ if dying => AGAIN,
-                _ => REFUSED,
-            });
-            // Whose group keeps more than it is to have, has what it asks for.
-            if !writer::lowers(write) && plan.granted.remove(group).is_some() && !dying {
-                state.refused.insert(group.clone(), error.to_string());
+        }
+        for (group, words) in &after.refused {
+            if !state.refused.contains_key(group) {
+                tracing::warn!(group, words, "the kernel keeps refusing");
             }
+        }
+        state.failing = after.failing;
+        state.refused = after.refused;
+        if let Some(time) = after.again {
+            self.within(time);
         }
         if let Some(has) = state
             .expected
@@ -385,130 +377,6 @@ impl Round<'_> {
         {
             plan.allocated_us = *has;
         }
-    }
-
-    /// Whether new containers had begun when what they asked for was in place.
-    fn note_starts(&self, state: &mut State, settled: &Settled, plan: &Plan) {
-        for assignment in &settled.assignments {
-            let Some((id, group)) = &assignment.at else {
-                continue;
-            };
-            let granted = assignment.request.runtime.is_none() || plan.granted.contains_key(group);
-            if granted && state.waiting.iter().any(|waiting| waiting.id == *id) {
-                // By the runtime's own word: it waits for us.
-                let besides = state.besides.entry(id.clone()).or_default();
-                besides.before_start = Some(true);
-            } else if granted && (state.unbegun.contains(id) || !state.besides.contains_key(id)) {
-                let before_start = self.before_start(state, id, group, &assignment.request);
-                let besides = state.besides.entry(id.clone()).or_default();
-                // A container that was there before this daemon: nobody knows.
-                besides.before_start = before_start.filter(|before| *before || self.told_once());
-            }
-        }
-    }
-
-    /// Whether a container has not begun. A budget can be in place before any process is there; a policy can't, and it is
-    /// decided when there is one.
-    fn before_start(
-        &self,
-        state: &mut State,
-        id: &ContainerId,
-        group: &str,
-        request: &Request,
-    ) -> Option<bool> {
-        let nobody = !self.ground.has_budgets()
-            && request.scheduling.is_some()
-            && self.ground.processes(group).is_empty();
-        if nobody {
-            state.unbegun.insert(id.clone());
-            return None;
-        }
-        state.unbegun.remove(id);
-        before_start(self.host, self.ground, group)
-    }
-
-    fn told_once(&self) -> bool {
-        self.told.borrow().condition.is_some()
-    }
-
-    /// Entries, the condition, news; and those who wait are answered.
-    fn tell(
-        &mut self,
-        cache: &Cache,
-        state: &mut State,
-        tree: &Tree,
-        settled: &Settled,
-        plan: &Plan,
-        limits: &plan::Limits,
-    ) {
-        let done = Done {
-            mode: &self.ground.mode,
-            pods: &cache.asking,
-            settled,
-            plan,
-            kernel: &state.refused,
-            containers: &state.besides,
-        };
-        let entries = outcome::entries(&done);
-        state.answer(Instant::now(), |waiting| {
-            if !cache.complete() {
-                return None;
-            }
-            let entry = entries.iter().find(|entry| {
-                (&entry.namespace, &entry.pod) == (&waiting.pod.0, &waiting.pod.1)
-                    && entry.container == waiting.container
-            });
-            match entry {
-                None => cache
-                    .asking
-                    .contains_key(&waiting.pod)
-                    .then_some(Answer::NotAsked),
-                Some(entry) => match entry.state {
-                    ContainerBudgetState::Applied => Some(Answer::Applied),
-                    ContainerBudgetState::Refused => {
-                        Some(Answer::Refused(entry.message.clone().unwrap_or_default()))
-                    }
-                    ContainerBudgetState::Pending => None,
-                },
-            }
-        });
-        if !cache.complete() {
-            return;
-        }
-        let capacity = match self.ground.mode.mode {
-            BudgetMode::V1Budget => plan::capacity_us(tree, limits),
-            BudgetMode::V2Policy => self.settings.capacity_us,
-            BudgetMode::Blocked | BudgetMode::Off => 0,
-        };
-        let condition = outcome::condition(&self.ground.mode, &entries, &plan.findings);
-        let now = Told {
-            status: NodePodBudgetStatus {
-                mode: Some(self.ground.mode.mode),
-                evidence: Some(self.ground.mode.evidence.clone()),
-                remedy: self.ground.mode.remedy.clone(),
-                capacity_microseconds: i64::try_from(capacity).ok(),
-                allocated_microseconds: Some(plan.allocated_us.max(0)),
-                containers: entries,
-            },
-            condition: Some(condition),
-        };
-        let news = {
-            let before = self.told.borrow();
-            outcome::news(
-                &before.status.containers,
-                &now.status.containers,
-                &cache.asking,
-            )
-        };
-        for news in news {
-            // Full: Events are a courtesy.
-            let _ = self.news.try_send(news);
-        }
-        self.told.send_if_modified(|told| {
-            let changed = *told != now;
-            *told = now;
-            changed
-        });
     }
 }
 
@@ -526,32 +394,6 @@ fn containers(tree: &Tree) -> BTreeSet<ContainerId> {
         .filter_map(|path| group::locate(path)?.container)
         .map(|(_, id)| id)
         .collect()
-}
-
-/// Whether a container's program has not begun: nothing is in its group, or only the runtime's own process that will
-/// become it. `None`: it can't be seen.
-fn before_start(host: &Host, ground: &Ground, group: &str) -> Option<bool> {
-    let processes = ground.processes(group);
-    let mut begun = false;
-    for pid in processes.iter().take(4) {
-        begun |= !is_runtimes(host, *pid)?;
-    }
-    Some(!begun)
-}
-
-/// Whether a process is the runtime's own: `runc init` under its many names (`runc:[2:INIT]`, or that of a copy in memory),
-/// or crun, which becomes the container without a program of its own in between.
-fn is_runtimes(host: &Host, pid: i32) -> Option<bool> {
-    let name = host.read(&format!("/proc/{pid}/comm")).ok()?;
-    if RUNTIMES.iter().any(|runtime| name.starts_with(runtime)) {
-        return Some(true);
-    }
-    let line = host.read(&format!("/proc/{pid}/cmdline")).ok()?;
-    let mut words = line.split('\0');
-    let program = words.next().unwrap_or_default();
-    let known =
-        program == "/proc/self/exe" || RUNTIMES.iter().any(|runtime| program.ends_with(runtime));
-    Some(known && words.next() == Some("init"))
 }
 
 /// For the status's readers: which containers have what, by their ids.

@@ -47,8 +47,10 @@ pub struct State {
     pub refused: BTreeMap<String, String>,
     /// Groups whose budget is counted, where the kernel keeps none.
     pub counted: BTreeSet<String>,
-    /// Groups whose write the kernel refuses, and since when.
-    pub failing: BTreeMap<String, Instant>,
+    /// Groups whose write the kernel refuses, and since when by [`Self::now`].
+    pub failing: BTreeMap<String, Duration>,
+    /// When [`Self::now`] was asked first.
+    epoch: Option<Instant>,
 }
 
 /// A start that waits.
@@ -69,6 +71,11 @@ pub struct Waiting {
 }
 
 impl State {
+    /// The time that has gone by, for decisions that have no clock.
+    pub fn now(&mut self) -> Duration {
+        self.epoch.get_or_insert_with(Instant::now).elapsed()
+    }
+
     /// Takes a runtime's word. A container that had the same name is replaced: it never gets anything again.
     pub fn learn(&mut self, id: &ContainerId, identity: &Identity) {
         let same = |known: &Identity| {
@@ -100,8 +107,7 @@ impl State {
     }
 
     /// Asks a container's own runtime whose it is, unless it is known, or nobody could say a moment ago: a pod may make any
-    /// number of groups that look like containers.
-    /// Whether somebody is to be asked later because too many were asked about.
+    /// number of groups that look like containers. Says whether it is to be asked later, because too many were asked about.
     pub fn recognise(&mut self, host: &Host, id: &ContainerId) -> bool {
         let now = Instant::now();
         let asked = self.nameless.get(id);
@@ -110,15 +116,14 @@ impl State {
         {
             return false;
         }
-        let (since, asked) = self.asked.unwrap_or((now, 0));
-        self.asked = Some(if now.duration_since(since) < Duration::from_secs(1) {
-            (since, asked + 1)
-        } else {
-            (now, 1)
-        });
-        if asked > ASKS_A_SECOND && now.duration_since(since) < Duration::from_secs(1) {
+        let (since, asked) = self
+            .asked
+            .filter(|(since, _)| now.duration_since(*since) < Duration::from_secs(1))
+            .unwrap_or((now, 0));
+        if asked >= ASKS_A_SECOND {
             return true;
         }
+        self.asked = Some((since, asked + 1));
         match bundle::known(host, id) {
             Some(Known::Container(identity)) => self.learn(id, &identity),
             Some(Known::Nobody) => {

@@ -21,7 +21,7 @@ pub struct Applied {
 /// A group that is gone needs no lowering: that counts as done. Raising one fails, and says that it is gone.
 pub fn apply(v1: &V1, writes: &[Write]) -> Applied {
     for (done, write) in writes.iter().enumerate() {
-        if let Some(error) = one(v1, write, lowers(write)) {
+        if let Some(error) = one(v1, write, write.lowers()) {
             return Applied {
                 done,
                 undo_failed: plan::undo(writes, done)
@@ -44,7 +44,7 @@ pub fn apply(v1: &V1, writes: &[Write]) -> Applied {
 /// no container but those that need that part. Each write by itself leaves a tree that the kernel accepts, so what is done
 /// stands; what a group above has too much for that long, the next plan takes back.
 pub fn apply_each(v1: &V1, writes: &[Write]) -> Vec<(usize, CgroupError)> {
-    let failed = |(at, write)| one(v1, write, lowers(write)).map(|error| (at, error));
+    let failed = |(at, write)| one(v1, write, write.lowers()).map(|error| (at, error));
     writes.iter().enumerate().filter_map(failed).collect()
 }
 
@@ -52,10 +52,4 @@ fn one(v1: &V1, write: &Write, may_be_gone: bool) -> Option<CgroupError> {
     v1.write(write)
         .err()
         .filter(|error| !(may_be_gone && error.is_gone()))
-}
-
-/// −1 is more than any number.
-pub fn lowers(write: &Write) -> bool {
-    let order = |micros: i64| if micros < 0 { i64::MAX } else { micros };
-    order(write.to_us) < order(write.from_us)
 }

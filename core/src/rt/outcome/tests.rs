@@ -254,3 +254,21 @@ fn news_is_told_once() {
         Some(false)
     );
 }
+
+#[test]
+fn a_start_is_told_what_its_entry_says() {
+    let fine = Case::granted(25_000).told();
+    assert_eq!(verdict(fine.first(), true), Some(Verdict::Applied));
+    let mut case = Case::granted(25_000);
+    case.kernel = BTreeMap::from([("/g".to_owned(), "EINVAL".to_owned())]);
+    let Some(Verdict::Refused(words)) = verdict(case.told().first(), true) else {
+        panic!("not refused");
+    };
+    assert!(words.contains("EINVAL"), "{words}");
+    // Not there yet: undecided.
+    case.settled.assignments = vec![assignment(false)];
+    assert_eq!(verdict(case.told().first(), true), None);
+    // Of a pod that isn't known nothing can be said; another container of one that is asks for nothing.
+    assert_eq!(verdict(None, false), None);
+    assert_eq!(verdict(None, true), Some(Verdict::NotAsked));
+}

@@ -17,6 +17,14 @@ pub struct Write {
     pub to_us: i64,
 }
 
+impl Write {
+    /// Whether it takes something away. −1 is more than any number.
+    pub fn lowers(&self) -> bool {
+        let order = |micros: i64| if micros < 0 { i64::MAX } else { micros };
+        order(self.to_us) < order(self.from_us)
+    }
+}
+
 /// From what the groups have to `finals`.
 pub(super) fn writes(nodes: &[Node<'_>], finals: &[i64]) -> Vec<Write> {
     let write = |index: usize| Write {

@@ -1,0 +1,55 @@
+//! Whether a container's program has begun, by the processes in its group. Reads nothing: names and command lines come as
+//! arguments.
+
+/// OCI runtimes, by the beginning of their processes' names.
+const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
+
+/// Whether a process is the runtime's own, by `/proc/<pid>/comm` and `/proc/<pid>/cmdline`: `runc init` under its many names
+/// (`runc:[2:INIT]`, or that of a copy in memory, where only the command line tells), or crun, which becomes the container
+/// without a program of its own in between.
+pub fn is_runtimes(name: &str, command_line: &str) -> bool {
+    if RUNTIMES.iter().any(|runtime| name.starts_with(runtime)) {
+        return true;
+    }
+    let mut words = command_line.split('\0');
+    let program = words.next().unwrap_or_default();
+    let runtimes =
+        program == "/proc/self/exe" || RUNTIMES.iter().any(|runtime| program.ends_with(runtime));
+    runtimes && words.next() == Some("init")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_runtimes_processes_are_known_under_all_their_names() {
+        for (name, line) in [
+            ("runc:[2:INIT]\n", "runc\0init\0"),
+            ("runc:[1:CHILD]\n", ""),
+            ("6\n", "/proc/self/exe\0init\0"),
+            ("exe\n", "/usr/bin/runc\0init\0"),
+            ("crun\n", "crun\0--root\0/run/crun\0create\0"),
+            ("youki:[2:INIT]\n", ""),
+        ] {
+            assert!(is_runtimes(name, line), "{name:?} {line:?}");
+        }
+        for (name, line) in [
+            ("first-act\n", "first-act\03600\0"),
+            ("init\n", "/sbin/init\0"),
+            ("exe\n", "/proc/self/exe\0serve\0"),
+            ("sh\n", "sh\0init\0"),
+            ("", ""),
+        ] {
+            assert!(!is_runtimes(name, line), "{name:?} {line:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_an_answer(name in ".*", line in ".*") {
+            is_runtimes(&name, &line);
+        }
+    }
+}

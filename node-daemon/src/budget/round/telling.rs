@@ -1,0 +1,83 @@
+//! What a whole round has come to is told: to those who wait, to the status, to pods. What is said, `core::rt::outcome`
+//! decides.
+
+use realtime_core::api::realtime_node::{BudgetMode, NodePodBudgetStatus};
+use realtime_core::rt::outcome::{self, Done};
+use realtime_core::rt::plan::{self, Plan, Tree};
+use realtime_core::rt::settle::Settled;
+use tokio::time::Instant;
+
+use super::Round;
+use crate::budget::Told;
+use crate::budget::cache::Cache;
+use crate::budget::state::State;
+
+impl Round<'_> {
+    /// Entries, the condition, news; and those who wait are answered.
+    pub(super) fn tell(
+        &mut self,
+        cache: &Cache,
+        state: &mut State,
+        tree: &Tree,
+        settled: &Settled,
+        plan: &Plan,
+        limits: &plan::Limits,
+    ) {
+        let done = Done {
+            mode: &self.ground.mode,
+            pods: &cache.asking,
+            settled,
+            plan,
+            kernel: &state.refused,
+            containers: &state.besides,
+        };
+        let entries = outcome::entries(&done);
+        state.answer(Instant::now(), |waiting| {
+            if !cache.complete() {
+                return None;
+            }
+            let entry = entries.iter().find(|entry| {
+                (&entry.namespace, &entry.pod) == (&waiting.pod.0, &waiting.pod.1)
+                    && entry.container == waiting.container
+            });
+            outcome::verdict(entry, cache.asking.contains_key(&waiting.pod))
+        });
+        if !cache.complete() {
+            return;
+        }
+        let capacity = match self.ground.mode.mode {
+            BudgetMode::V1Budget => plan::capacity_us(tree, limits),
+            BudgetMode::V2Policy => self.settings.capacity_us,
+            BudgetMode::Blocked | BudgetMode::Off => 0,
+        };
+        let condition = outcome::condition(&self.ground.mode, &entries, &plan.findings);
+        let now = Told {
+            status: NodePodBudgetStatus {
+                mode: Some(self.ground.mode.mode),
+                evidence: Some(self.ground.mode.evidence.clone()),
+                remedy: self.ground.mode.remedy.clone(),
+                capacity_microseconds: i64::try_from(capacity).ok(),
+                allocated_microseconds: Some(plan.allocated_us.max(0)),
+                containers: entries,
+            },
+            condition: Some(condition),
+        };
+        let news = {
+            let before = self.told.borrow();
+            outcome::news(
+                &before.status.containers,
+                &now.status.containers,
+                &cache.asking,
+            )
+        };
+        for news in news {
+            // Full: Events are a courtesy.
+            let _ = self.news.try_send(news);
+        }
+        self.told.send_if_modified(|told| {
+            let changed = *told != now;
+            *told = now;
+            changed
+        });
+    }
+}
