@@ -5,11 +5,14 @@
 
 mod schema;
 
+use std::collections::BTreeSet;
+
 use realtime_core::api::realtime_node::RealtimeNodeSpec;
 use realtime_core::cpu_set::CpuSet;
 use realtime_core::input;
 use realtime_core::problem::{Problem, Problems};
 use realtime_core::rt::group::PodsGroup;
+use realtime_core::rt::modes::HCBS_GATE;
 use serde_json::Value;
 
 /// Longest file, bytes. What is larger is no configuration.
@@ -20,6 +23,8 @@ pub const STATE_DIRECTORY: &str = "/var/lib/realtime-node-daemon";
 const CGROUP_V1_CAPACITY: i64 = 950_000;
 /// A budget is microseconds of each second.
 const SECOND: i64 = 1_000_000;
+/// What `feature_gates` may name: what is closed by default, as it rests on something that may still change.
+const GATES: [&str; 1] = [HCBS_GATE];
 /// The longest path that the kernel takes.
 const MAX_PATH: usize = 4095;
 
@@ -60,6 +65,8 @@ pub struct Cgroup {
     /// `pods_group`: the kubelet's group of pods, as `/kubepods.slice`, where several kubelets share a host. `None`: found
     /// by looking.
     pub pods_group: Option<String>,
+    /// `feature_gates` names [`HCBS_GATE`]: the budgets for cgroup v2 that aren't merged into Linux are looked at and told.
+    pub hcbs_gate: bool,
 }
 
 /// Which cgroup hierarchy pods' budgets go to.
@@ -84,6 +91,7 @@ impl Default for Config {
                 v1_capacity: CGROUP_V1_CAPACITY,
                 given: false,
                 pods_group: None,
+                hcbs_gate: false,
             },
             node: None,
             reboot: false,
@@ -251,7 +259,26 @@ fn cgroup(value: &Value, problems: &mut Problems) -> Cgroup {
         v1_capacity,
         given: handler.is_some() || capacity.is_some(),
         pods_group: pods_group(value, problems),
+        hcbs_gate: gates(value, problems).contains(&HCBS_GATE),
     }
+}
+
+/// The names under `feature_gates`. Those that aren't known were told by the schema.
+fn gates<'a>(value: &'a Value, problems: &mut Problems) -> BTreeSet<&'a str> {
+    let mut gates = BTreeSet::new();
+    let given = value.get("feature_gates").and_then(Value::as_array);
+    for (index, gate) in given.into_iter().flatten().enumerate() {
+        let Some(name) = gate.as_str() else { continue };
+        if !gates.insert(name) {
+            problems.push(Problem::error(
+                format!("feature_gates[{index}]"),
+                name,
+                "stands there twice",
+                "keep one of them",
+            ));
+        }
+    }
+    gates
 }
 
 fn pods_group(value: &Value, problems: &mut Problems) -> Option<String> {

@@ -151,6 +151,61 @@ fn a_file_that_is_none_is_one_problem() {
     }
 }
 
+#[test]
+fn gates_are_closed_but_for_those_that_are_named() {
+    for (text, open) in [
+        ("", false),
+        ("feature_gates:", false),
+        ("feature_gates: []", false),
+        ("feature_gates: [V2Hcbs]", true),
+        ("feature_gates:\n- V2Hcbs\n", true),
+    ] {
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.cgroup.hcbs_gate, open, "{text:?}");
+        // A gate is no word that pods may have something.
+        assert!(!config.cgroup.given, "{text:?}");
+    }
+}
+
+#[test]
+fn a_wrong_gate_is_told_with_field_value_and_remedy() {
+    for (text, wanted) in [
+        (
+            "feature_gates: [v2hcbs]",
+            "feature_gates[0] \"v2hcbs\": is none of the values that are possible here; did you mean `V2Hcbs`?",
+        ),
+        (
+            "feature_gates: [Everything]",
+            "feature_gates[0] \"Everything\": is none of the values that are possible here; use one of: V2Hcbs",
+        ),
+        (
+            "feature_gates: [V2Hcbs, V2Hcbs]",
+            "feature_gates[1] \"V2Hcbs\": stands there twice; keep one of them",
+        ),
+        (
+            "feature_gates: V2Hcbs",
+            "feature_gates \"V2Hcbs\": is text, and a list is wanted; begin each item with `- `",
+        ),
+        (
+            "feature_gates: {V2Hcbs: true}",
+            "is a map of fields, and a list is wanted",
+        ),
+        (
+            "feature_gates: [1]",
+            "feature_gates[0] \"1\": is a number, and text is wanted",
+        ),
+        ("feature_gates: [null]", "feature_gates[0]"),
+        (
+            "featuregates: [V2Hcbs]",
+            "is no field that exists here; did you mean `feature_gates`?",
+        ),
+    ] {
+        let told = problems(text);
+        assert!(told.contains(wanted), "{wanted} is not in\n{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_is_too_much(text in "(?s).{0,400}") {
@@ -158,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_is_too_much(key in "log_level|kube_path|node_name|cgroup_handler|cgroup_v1_capacity|node|reboot|root|commands|state_directory",
+    fn no_value_is_too_much(key in "log_level|kube_path|node_name|cgroup_handler|cgroup_v1_capacity|node|reboot|root|commands|state_directory|feature_gates",
                             value in "[-\\[\\]{}:,'\"a-z0-9./ ]{0,40}") {
         let _ = Config::parse(&format!("{key}: {value}\n"));
     }

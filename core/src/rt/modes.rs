@@ -6,6 +6,10 @@ mod tests;
 
 use crate::api::realtime_node::BudgetMode;
 
+/// The gate of what is known of the unmerged budgets for cgroup v2 ("hierarchical constant bandwidth server"): it is looked
+/// at and told, and never written to.
+pub const HCBS_GATE: &str = "V2Hcbs";
+
 /// What the daemon found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModeFacts {
@@ -21,9 +25,19 @@ pub struct ModeFacts {
     pub probe: Probe,
     /// `cpu.rt.max` of a group that is not the root, where there is one: a kernel with the budgets for cgroup v2 that
     /// aren't merged.
-    pub v2_rt_max: Option<String>,
-    /// The gate of the unmerged budgets for cgroup v2 is open.
+    pub v2_rt_max: Option<RtMax>,
+    /// [`HCBS_GATE`] is open.
     pub hcbs_gate: bool,
+}
+
+/// A file of the budgets for cgroup v2 that aren't merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RtMax {
+    /// Its path on the host.
+    pub file: String,
+    /// Its first line, `RUNTIME PERIOD` in microseconds or `max PERIOD` in the sixth version of the proposal; `None`:
+    /// not readable.
+    pub value: Option<String>,
 }
 
 /// A cgroup v1 hierarchy with the `cpu` controller.
@@ -76,8 +90,6 @@ pub struct Mode {
     pub evidence: String,
     /// What a person can do about it, where something is missing.
     pub remedy: Option<String>,
-    /// The unmerged budgets for cgroup v2 are there and the gate is open. Nothing uses them yet.
-    pub hcbs: bool,
 }
 
 impl ModeSetting {
@@ -173,15 +185,8 @@ fn budget(facts: &ModeFacts) -> Mode {
 
 /// Policy, where the kernel lets a thread of a pod have it.
 fn policy(facts: &ModeFacts) -> Mode {
-    let hcbs = facts.hcbs_gate && facts.v2_rt_max.is_some();
-    let also = match &facts.v2_rt_max {
-        None => String::new(),
-        Some(file) if facts.hcbs_gate => {
-            format!("; {file} is there and its gate is open, but no budget is written to it yet")
-        }
-        Some(file) => format!("; {file} is there, its gate is closed"),
-    };
-    let decided = match facts.probe {
+    let also = hcbs(facts);
+    match facts.probe {
         Probe::BecameFifo => found(
             BudgetMode::V2Policy,
             &format!("a thread in a group of its own became SCHED_FIFO{also}"),
@@ -210,8 +215,27 @@ fn policy(facts: &ModeFacts) -> Mode {
             &format!("not known: no thread could be tried in a group of its own{also}"),
             Some("let the daemon make a group in the cpu controller's hierarchy, and restart it"),
         ),
-    };
-    Mode { hcbs, ..decided }
+    }
+}
+
+/// What is told of the unmerged budgets. They change no mode: whether a pod's thread may become real-time, the probe says.
+fn hcbs(facts: &ModeFacts) -> String {
+    match (&facts.v2_rt_max, facts.hcbs_gate) {
+        (None, false) => String::new(),
+        (None, true) => {
+            format!("; the gate {HCBS_GATE} is open, and no group has cpu.rt.max")
+        }
+        (Some(RtMax { file, .. }), false) => format!(
+            "; {file} is there, which isn't merged into Linux, and its gate {HCBS_GATE} is closed"
+        ),
+        (Some(RtMax { file, value }), true) => format!(
+            "; {file}, which isn't merged into Linux, has {}; its gate {HCBS_GATE} is open, and this version writes no budget to it",
+            match value {
+                Some(value) => format!("{value:?}"),
+                None => "nothing that can be read".to_owned(),
+            }
+        ),
+    }
 }
 
 fn found(mode: BudgetMode, evidence: &str, remedy: Option<&str>) -> Mode {
@@ -219,6 +243,5 @@ fn found(mode: BudgetMode, evidence: &str, remedy: Option<&str>) -> Mode {
         mode,
         evidence: evidence.to_owned(),
         remedy: remedy.map(str::to_owned),
-        hcbs: false,
     }
 }

@@ -62,7 +62,13 @@ fn has_pods(host: &Host, mount: &str, group: &PodsGroup) -> bool {
 impl Ground {
     /// Looks. `pods_group`: a person's word of where the kubelet's group is.
     pub async fn look(host: &Host, settings: &Settings, pods_group: Option<&str>) -> Self {
-        let facts = look::facts(host, settings.enabled, settings.setting, false).await;
+        let facts = look::facts(
+            host,
+            settings.enabled,
+            settings.setting,
+            settings.hcbs_gate,
+        )
+        .await;
         let mode = modes::mode(&facts);
         let mounts = Mounts::read(host).unwrap_or_default();
         let hierarchy = match (mode.mode, &mounts.v1_cpu, &mounts.v2) {

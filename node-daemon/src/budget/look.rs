@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use realtime_core::rt::group::PodsGroup;
 use realtime_core::rt::micros::{RuntimeMicros, smallest_budget};
-use realtime_core::rt::modes::{ModeFacts, ModeSetting, Probe, V1Cpu, needs_probe};
+use realtime_core::rt::modes::{ModeFacts, ModeSetting, Probe, RtMax, V1Cpu, needs_probe};
 use realtime_core::rt::mounts::cgroup_mounts;
 use rustix::time::{ClockId, clock_getres};
 
@@ -27,6 +27,8 @@ const SYSCTL_RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
 const V1_RUNTIME: &str = "cpu.rt_runtime_us";
 /// Budgets for cgroup v2 that aren't merged into the kernel.
 const V2_RT_MAX: &str = "cpu.rt.max";
+/// Characters of it that are told: two numbers of 64 bits.
+const MAX_VALUE: usize = 41;
 const CONTROLLERS: &str = "cgroup.controllers";
 const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
 /// CPUs without load balancing since the boot: `isolcpus=domain`.
@@ -126,14 +128,19 @@ fn sweep(host: &Host, mounts: &Mounts, pods: &[PodsGroup]) {
 }
 
 /// A group that is not the root has it: the pods', or another one that systemd has made.
-fn v2_rt_max(host: &Host, mounts: &Mounts, pods: &[PodsGroup]) -> Option<String> {
+fn v2_rt_max(host: &Host, mounts: &Mounts, pods: &[PodsGroup]) -> Option<RtMax> {
     let mount = mounts.v2.as_ref()?;
     let pods = pods.iter().map(PodsGroup::path);
     let top = host.list(mount).unwrap_or_default();
     let top = top.into_iter().map(|name| format!("/{name}"));
-    pods.chain(top)
+    let file = pods
+        .chain(top)
         .map(|group| format!("{mount}{group}/{V2_RT_MAX}"))
-        .find(|file| host.exists(file))
+        .find(|file| host.exists(file))?;
+    let text = host.read(&file).ok();
+    let line = text.as_deref().and_then(|text| text.lines().next());
+    let value = line.map(|line| line.chars().take(MAX_VALUE).collect());
+    Some(RtMax { file, value })
 }
 
 /// Tries it where the `cpu` controller is: in version 1 below the hierarchy's root, in version 2 beside the pods where

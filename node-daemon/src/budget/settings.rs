@@ -19,6 +19,8 @@ pub struct Settings {
     pub enabled: bool,
     /// Which hierarchy, by a person's word.
     pub setting: ModeSetting,
+    /// The gate of the unmerged budgets for cgroup v2, by the configuration file in any case.
+    pub hcbs_gate: bool,
     /// Microseconds of each second for all pods together.
     pub capacity_us: u64,
     /// Kept free below the root group for the host, microseconds of each second.
@@ -64,6 +66,7 @@ impl Settings {
             return Some(Self {
                 enabled: true,
                 setting,
+                hcbs_gate: config.hcbs_gate,
                 capacity_us: u64::try_from(budget.capacity_microseconds).unwrap_or(0),
                 reserve_us: RESERVE_US,
                 largest: micros(budget.max_per_container_microseconds)?,
@@ -77,6 +80,7 @@ impl Settings {
         config.given.then(|| Self {
             enabled: true,
             setting,
+            hcbs_gate: config.hcbs_gate,
             capacity_us: u64::try_from(config.v1_capacity).unwrap_or(0),
             reserve_us: 0,
             largest: micros(config.v1_capacity).unwrap_or(RuntimeMicros::WHOLE),
@@ -99,6 +103,7 @@ mod tests {
         v1_capacity: 950_000,
         given: false,
         pods_group: None,
+        hcbs_gate: false,
     };
 
     #[test]
@@ -106,6 +111,7 @@ mod tests {
         let file = Cgroup {
             handler: Some(CgroupHandler::V1),
             given: true,
+            hcbs_gate: true,
             ..NOTHING.clone()
         };
         let spec = RealtimeNodeSpec {
@@ -123,6 +129,7 @@ mod tests {
         );
         assert_eq!(by_profile.setting, ModeSetting::CgroupV1);
         assert_eq!(by_profile.namespaces, None);
+        assert!(by_profile.hcbs_gate);
         let by_file = Settings::of(None, &file).unwrap();
         assert_eq!((by_file.capacity_us, by_file.reserve_us), (950_000, 0));
         assert_eq!(Settings::of(None, &NOTHING), None);

@@ -1,9 +1,8 @@
 //! The unified hierarchy: whose threads are whose. Writes nothing: it has no budgets that could be written.
 
 use realtime_core::rt::group::Controller;
-use rustix::fs::OFlags;
 
-use super::folder::{Folder, child};
+use super::folder::Folder;
 use super::{CgroupError, MAX_TASKS};
 use crate::host::Host;
 
@@ -13,8 +12,6 @@ const THREADS: &str = "cgroup.threads";
 const PROCESSES: &str = "cgroup.procs";
 /// `populated 1` when a process is in the group or below.
 const EVENTS: &str = "cgroup.events";
-/// Only in kernels with budgets for this hierarchy, which aren't merged; never in the root group.
-const RT_MAX: &str = "cpu.rt.max";
 
 /// The hierarchy.
 #[derive(Debug)]
@@ -63,22 +60,6 @@ impl V2 {
         };
         let text = open.text(EVENTS)?.unwrap_or_default();
         Ok(text.lines().any(|line| line == "populated 1"))
-    }
-
-    /// A `cpu.rt.max` of a group that is not the root, its path on the host. Only the groups directly below the root are
-    /// looked at: they have the `cpu` controller wherever pods have it.
-    pub fn rt_max_file(&self) -> Result<Option<String>, CgroupError> {
-        let Some(root) = self.folder.group("/")? else {
-            return Ok(None);
-        };
-        let mut found = None;
-        root.each_child(|name, _| {
-            let group = child("/", name);
-            if found.is_none() && self.folder.file(&group, RT_MAX, OFlags::PATH).is_ok() {
-                found = Some(self.folder.path(&group, RT_MAX));
-            }
-        })?;
-        Ok(found)
     }
 
     /// The group of a process; `None` when it is gone, or its group is.

@@ -22,6 +22,7 @@ pub(super) fn schema() -> Value {
             "cgroup_handler": {"type": "string", "enum": ["noop", "cgroup_v1", "cgroup_v2"]},
             "cgroup_v1_capacity": {"x-kubernetes-int-or-string": true},
             "pods_group": {"type": "string", "maxLength": 4095},
+            "feature_gates": {"type": "array", "items": {"type": "string", "enum": super::GATES}},
             "node": node_schema(),
             "reboot": {"type": "boolean"},
             "retry": {"type": "string", "maxLength": 253},

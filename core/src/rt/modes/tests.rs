@@ -140,20 +140,52 @@ fn each_host_has_its_mode() {
 
 #[test]
 fn the_unmerged_budgets_change_no_mode_and_are_told() {
-    let rt_max = Some("/sys/fs/cgroup/kubepods.slice/cpu.rt.max".to_owned());
-    for (hcbs_gate, words) in [(true, "gate is open"), (false, "gate is closed")] {
-        let facts = ModeFacts {
-            v2_rt_max: rt_max.clone(),
-            hcbs_gate,
-            probe: Probe::Refused(1),
-            ..facts()
-        };
-        let decided = mode(&facts);
-        assert_eq!(
-            (decided.mode, decided.hcbs),
-            (BudgetMode::Blocked, hcbs_gate)
-        );
-        assert!(decided.evidence.contains(words), "{decided:?}");
+    let rt_max = Some(RtMax {
+        file: "/sys/fs/cgroup/kubepods.slice/cpu.rt.max".to_owned(),
+        value: Some("max 0".to_owned()),
+    });
+    let unreadable = rt_max.clone().map(|rt_max| RtMax {
+        value: None,
+        ..rt_max
+    });
+    for (v2_rt_max, hcbs_gate, words) in [
+        (
+            &rt_max,
+            true,
+            "; /sys/fs/cgroup/kubepods.slice/cpu.rt.max, which isn't merged into Linux, has \"max 0\"; its gate V2Hcbs \
+             is open, and this version writes no budget to it",
+        ),
+        (&unreadable, true, "has nothing that can be read"),
+        (
+            &rt_max,
+            false,
+            "; /sys/fs/cgroup/kubepods.slice/cpu.rt.max is there, which isn't merged into Linux, and its gate V2Hcbs is \
+             closed",
+        ),
+        (
+            &None,
+            true,
+            "; the gate V2Hcbs is open, and no group has cpu.rt.max",
+        ),
+        (&None, false, "EPERM"),
+    ] {
+        for (probe, expected) in [
+            (Probe::Refused(1), BudgetMode::Blocked),
+            (Probe::BecameFifo, BudgetMode::V2Policy),
+        ] {
+            let facts = ModeFacts {
+                v2_rt_max: v2_rt_max.clone(),
+                hcbs_gate,
+                probe,
+                ..facts()
+            };
+            let decided = mode(&facts);
+            assert_eq!(decided.mode, expected);
+            let told = decided.evidence.contains(words);
+            assert!(told || words == "EPERM", "{decided:?}");
+            let silent = !decided.evidence.contains(HCBS_GATE);
+            assert_eq!(silent, words == "EPERM", "{decided:?}");
+        }
     }
 }
 

@@ -12,7 +12,6 @@ fn mode(mode: BudgetMode) -> Mode {
         mode,
         evidence: "seen".to_owned(),
         remedy: Some("do this".to_owned()),
-        hcbs: false,
     }
 }
 

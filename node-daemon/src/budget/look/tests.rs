@@ -142,3 +142,45 @@ fn a_driver_is_told_by_the_name() {
     assert_eq!(groups.len(), 1);
     assert_eq!(groups[0].driver, Driver::Systemd);
 }
+
+/// A stand-in for a kernel with the sixth version of the proposed budgets for cgroup v2 (June 2026), which no machine of
+/// ours has. It assumes what that proposal says: each group has a file cpu.rt.max, `RUNTIME PERIOD` or `max PERIOD`.
+#[test]
+fn unmerged_budgets_are_seen_in_a_stand_in_for_their_files() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Host::new(root.path(), None);
+    let mounts = Mounts {
+        v2: Some("/v2".to_owned()),
+        ..Mounts::default()
+    };
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    // The root's alone reserves nothing for anybody, and a later version may be without it.
+    write("v2/cpu.rt.max", "0 1000000\n");
+    fs::create_dir_all(root.path().join("v2/system.slice")).unwrap();
+    assert_eq!(v2_rt_max(&host, &mounts, &[]), None);
+    write("v2/system.slice/cpu.rt.max", "max 0\n");
+    write("v2/kubepods.slice/cpu.rt.max", "500000 1000000\nmore\n");
+    let found = |file: &str, value: &str| {
+        Some(RtMax {
+            file: file.to_owned(),
+            value: Some(value.to_owned()),
+        })
+    };
+    let pods = [PodsGroup::parse("/kubepods.slice").unwrap()];
+    assert_eq!(
+        v2_rt_max(&host, &mounts, &pods),
+        found("/v2/kubepods.slice/cpu.rt.max", "500000 1000000")
+    );
+    fs::remove_dir_all(root.path().join("v2/kubepods.slice")).unwrap();
+    assert_eq!(
+        v2_rt_max(&host, &mounts, &pods),
+        found("/v2/system.slice/cpu.rt.max", "max 0")
+    );
+    write("v2/system.slice/cpu.rt.max", &"9".repeat(1000));
+    let told = v2_rt_max(&host, &mounts, &[]).unwrap().value.unwrap();
+    assert_eq!(told.len(), MAX_VALUE);
+}
