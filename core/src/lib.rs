@@ -23,6 +23,7 @@ pub mod render;
 pub mod rollout;
 pub mod rt;
 pub mod selector;
+pub mod short;
 pub mod status;
 pub mod turns;
 pub mod validate;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::short;
+
 /// Whether a problem forbids rendering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -37,7 +39,7 @@ impl Problem {
         Self {
             severity: Severity::Error,
             field: one_line(field.into()),
-            value: shorten(&one_line(value.to_string())),
+            value: short::characters(&one_line(value.to_string()), short::VALUE),
             message: one_line(message.into()),
             remedy: one_line(remedy.into()),
         }
@@ -71,9 +73,6 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Longest value that a message repeats: enough to recognise it, too short to flood a condition.
-const SHOWN: usize = 80;
-
 /// Texts of an input may hold line ends and terminal sequences: a problem is one line, and never acts.
 fn one_line(text: String) -> String {
     if !text.chars().any(char::is_control) {
@@ -88,15 +87,6 @@ fn one_line(text: String) -> String {
             }
         })
         .collect()
-}
-
-fn shorten(value: &str) -> String {
-    if value.chars().count() <= SHOWN {
-        return value.to_owned();
-    }
-    let mut short: String = value.chars().take(SHOWN - 1).collect();
-    short.push('…');
-    short
 }
 
 /// All problems of an input, the errors first.

@@ -10,7 +10,7 @@ use kube::api::{ListParams, PartialObjectMeta, PostParams};
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt as _};
 use realtime_core::kernel::Drain;
-use realtime_core::names;
+use realtime_core::{names, short};
 use serde_json::{Value, json};
 
 use crate::cluster::{ANSWER, ClusterError, answer};
@@ -40,7 +40,7 @@ pub async fn pass(
             let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
             match stays(client, &pod, now).await {
                 Ok(None) => Ok(None),
-                Ok(Some(reason)) => Ok(Some(format!("{name}: {}", shortened(&reason)))),
+                Ok(Some(reason)) => Ok(Some(format!("{name}: {}", bounded(&reason)))),
                 Err(error) => Err(error),
             }
         })
@@ -146,23 +146,9 @@ fn blocked(status: &Status) -> String {
     }
 }
 
-fn shortened(reason: &str) -> String {
-    let line: String = reason
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .take(REASON)
-        .collect();
-    if reason.chars().count() > REASON {
-        format!("{line}…")
-    } else {
-        line
-    }
+/// An admission webhook's words, or a budget's.
+fn bounded(reason: &str) -> String {
+    short::characters(&short::one_line(reason), REASON)
 }
 
 #[cfg(test)]
@@ -171,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_reason_is_one_bounded_line() {
-        assert_eq!(shortened("a\nb"), "a b");
-        assert_eq!(shortened(&"ä".repeat(500)).chars().count(), REASON + 1);
+        assert_eq!(bounded("a\nb"), "a b");
+        assert_eq!(bounded(&"ä".repeat(500)).chars().count(), REASON);
     }
 
     #[test]

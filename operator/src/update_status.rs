@@ -8,6 +8,7 @@ use realtime_core::api::realtime_profile::RealtimeProfileStatus;
 use realtime_core::conditions;
 use realtime_core::names;
 use realtime_core::rollout::to_value;
+use realtime_core::short;
 use realtime_core::status::news::{News, news};
 use serde_json::{Map, Value, json};
 
@@ -91,24 +92,13 @@ async fn publish(recorder: &Recorder, profile: &RealtimeProfile, news: News<'_>)
             EventType::Normal
         },
         reason: condition.reason.clone(),
-        note: Some(shortened(&condition.message)),
+        note: Some(short::bytes(&condition.message, NOTE)),
         action: condition.type_.clone(),
         secondary: None,
     };
     if let Err(error) = recorder.publish(&event, &profile.object_ref(&())).await {
         tracing::warn!(%error, "an Event could not be written");
     }
-}
-
-fn shortened(note: &str) -> String {
-    if note.len() <= NOTE {
-        return note.to_owned();
-    }
-    let mut end = NOTE - '…'.len_utf8();
-    while !note.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", note.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -135,11 +125,5 @@ mod tests {
         for field in known.as_object().unwrap().keys() {
             assert!(patch.get(field).is_some(), "{field} would be left behind");
         }
-    }
-
-    #[test]
-    fn a_note_is_cut_at_a_character() {
-        assert!(shortened(&"ä".repeat(2000)).len() <= NOTE);
-        assert_eq!(shortened("short"), "short");
     }
 }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client, Resource};
 use realtime_core::api::{RealtimeNode, RealtimeProfile};
 use realtime_core::rt::why::{Seen, Verdict, Why, why};
+use realtime_core::short;
 use serde::de::DeserializeOwned;
 
 use super::CommandError;
@@ -71,7 +72,9 @@ impl Asked {
             }
             (Some(_), Some(namespace)) => {
                 return Err(format!(
-                    "{given:?} and --namespace {namespace:?} name two namespaces; give one"
+                    "{:?} and --namespace {:?} name two namespaces; give one",
+                    short::characters(given, short::VALUE),
+                    short::characters(namespace, short::VALUE)
                 ));
             }
         };
@@ -80,7 +83,8 @@ impl Asked {
                 && !is_name(name)
             {
                 return Err(format!(
-                    "{name:?} is no {what}'s name; write NAMESPACE/POD, or POD and --namespace NAMESPACE"
+                    "{:?} is no {what}'s name; write NAMESPACE/POD, or POD and --namespace NAMESPACE",
+                    short::characters(name, short::VALUE)
                 ));
             }
         }
@@ -225,5 +229,15 @@ mod tests {
             );
         }
         assert!(!is_name(&"a".repeat(254)));
+        // Whatever was pasted there, the answer stays readable.
+        let long = "x".repeat(100_000);
+        let two = format!("{long}/b");
+        for words in [&[&*long][..], &[&*two], &["-n", &*long, &two[1..]]] {
+            let told = asked(words).unwrap_err();
+            assert!(
+                told.chars().count() < 300 && told.contains("xxx…\""),
+                "{told}"
+            );
+        }
     }
 }

@@ -14,9 +14,13 @@ use super::request::{self, ContainerKind, NAMESPACE_REFUSED, Policy};
 use super::settle::{Assignment, PodKey, Settled};
 use crate::api::realtime_node::{BudgetMode, ContainerBudget, ContainerBudgetState};
 use crate::conditions::{self, Decided, reason};
+use crate::short;
 
 /// As many containers are listed: more would make the object too large for the API server (1.5 MB).
 pub const MAX_ENTRIES: usize = 1000;
+/// The longest message of an entry, bytes: a pod may bear pages of wrong annotations, and with [`MAX_ENTRIES`] the object
+/// must still be one that the API server takes.
+const MESSAGE: usize = 700;
 
 /// Everything that came of one round.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +93,7 @@ pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
             ContainerBudget {
                 state: ContainerBudgetState::Refused,
                 reason: Some(reason.to_owned()),
-                message: Some(shortened(&refused.to_string())),
+                message: Some(short::bytes(&refused.to_string(), MESSAGE)),
                 ..empty(pod, &container)
             }
         })
@@ -173,7 +177,7 @@ fn entry(done: &Done<'_>, assignment: &Assignment) -> ContainerBudget {
     let said = |state, reason: &str, message: String| ContainerBudget {
         state,
         reason: Some(reason.to_owned()),
-        message: Some(shortened(&message)),
+        message: Some(short::bytes(&message, MESSAGE)),
         ..entry.clone()
     };
     // 1. What holds for the node.
@@ -246,7 +250,7 @@ fn applied(
     };
     let with = |entry: ContainerBudget, reason: &str, message: String| ContainerBudget {
         reason: Some(reason.to_owned()),
-        message: Some(shortened(&message)),
+        message: Some(short::bytes(&message, MESSAGE)),
         ..entry
     };
     if let Some(words) = besides.policy_failed {
@@ -416,18 +420,4 @@ fn words_of(entry: &ContainerBudget) -> String {
         None => "",
     };
     format!("container {container} has {}{when}", what.join(" and "))
-}
-
-/// Words of a status entry: a pod may bear pages of wrong annotations.
-fn shortened(words: &str) -> String {
-    // Bytes: with a thousand entries the object must still be one that the API server takes.
-    const LIMIT: usize = 700;
-    if words.len() <= LIMIT {
-        return words.to_owned();
-    }
-    let mut end = LIMIT;
-    while !words.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", words.get(..end).unwrap_or_default())
 }

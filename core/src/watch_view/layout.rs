@@ -1,6 +1,7 @@
 //! A view as rows of a terminal: wrapped, never cut, so that a narrow terminal hides nothing. Knows no escape codes.
 
 use super::{NodeLine, View, in_words};
+use crate::short;
 use crate::status::progress::ProgressPhase;
 
 /// The narrowest width that is laid out for; what is narrower gets the terminal's own wrapping.
@@ -182,16 +183,7 @@ fn need(phase: ProgressPhase) -> u8 {
 
 /// Breaks at blanks, and within a word only when the word alone is too wide. Later rows are indented.
 fn wrapped(text: &str, width: usize, indent: usize, tone: Tone) -> Vec<Row> {
-    let clean: String = text
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect();
+    let clean = short::one_line(text);
     let mut rows = Vec::new();
     let mut line = String::new();
     let mut rest: Vec<char> = clean.chars().collect();

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
+use realtime_core::short;
 use realtime_core::watch_view::layout::{Row, Tone, rows};
 use realtime_core::watch_view::{View, changes};
 
@@ -102,16 +103,7 @@ impl Screen {
 
 /// One line, without what a terminal would act on.
 fn plain(line: &str) -> String {
-    let mut line: String = line
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect();
+    let mut line = short::one_line(line);
     line.push('\n');
     line
 }
