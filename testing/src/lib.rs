@@ -15,6 +15,7 @@ pub mod rpm_ostree_standin;
 pub mod sandbox;
 pub mod simulated_host;
 pub mod skip;
+pub mod stop;
 pub mod vm;
 
 pub use skip::skip;

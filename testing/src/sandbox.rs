@@ -1,6 +1,8 @@
 //! The sandbox: a cluster to try the product on, out of a real API server, simulated nodes, and a
 //! stand-in for the Machine Config Operator. It installs what a user would install and nothing more.
 
+pub mod shell;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use realtime_testing::pool_standin::{self, Capacity, Options, PoolStandin, RenderDelay};
+use realtime_testing::stop::Stop;
 
 /// A stand-in for OpenShift's Machine Config Operator: pools, rendering, and simulated nodes. For tests and
 /// sandboxes; never for a cluster with nodes of its own. It uses KUBECONFIG.
@@ -55,11 +56,10 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     println!("The stand-in for the Machine Config Operator's pools is running.");
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut stop = Stop::listen()?;
     tokio::select! {
         () = standin.wait() => anyhow::bail!("the stand-in ended"),
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
+        () = stop.asked() => {}
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use realtime_testing::programs::Program;
 use realtime_testing::real_node::{BUSYBOX_IMAGE, Options, RealNode, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use realtime_testing::stop::Stop;
 
 /// A one-node cluster of real parts in namespaces of its own, until Ctrl-C.
 #[derive(Debug, Parser)]
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
 }
 
 async fn start(arguments: Arguments) -> anyhow::Result<()> {
-    let mut terminated = signal(SignalKind::terminate())?;
+    let mut stop = Stop::listen()?;
     let run = async {
         let started = Instant::now();
         let node = RealNode::start(Options {
@@ -58,8 +58,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     // Leaving drops the node, also a half started one: that ends it and waits for its end.
     tokio::select! {
         result = run => result,
-        result = tokio::signal::ctrl_c() => Ok(result?),
-        _ = terminated.recv() => Ok(()),
+        () = stop.asked() => Ok(()),
     }
 }
 

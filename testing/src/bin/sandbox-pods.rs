@@ -3,21 +3,18 @@
 //! a user would do. Wires and talks; what a real node is, is `realtime_testing::real_node`'s to say.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use realtime_testing::programs::Program;
 use realtime_testing::real_node::{BUSYBOX_IMAGE, Options, RealNode, Runtime, cannot_run};
-use realtime_testing::sandbox;
-use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use realtime_testing::sandbox::shell::{Shell, is_demo_wanted};
+use realtime_testing::{sandbox, stop::Stop};
 
 /// The node's share of the machine, microseconds of each second.
 const NODE_US: u32 = 300_000;
-/// What takes seconds takes minutes on a machine that is starved.
-const LONG: Duration = Duration::from_mins(2);
 const ROLE: &str = "node-role.kubernetes.io/worker-rt=";
 
 #[tokio::main]
@@ -40,15 +37,11 @@ async fn run() -> anyhow::Result<()> {
     if let Some(reason) = cannot_run(runtime) {
         anyhow::bail!("no real node can run here: {reason}");
     }
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut stop = Stop::listen()?;
     // Leaving drops the node, also a half started one: that ends it and waits for its end.
     tokio::select! {
         ended = show(runtime) => ended,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        _ = hang_up.recv() => Ok(()),
+        () = stop.asked() => Ok(()),
     }
 }
 
@@ -77,13 +70,13 @@ async fn show(runtime: Runtime) -> anyhow::Result<()> {
         "operator and node daemon run under the rights in manifests/",
     );
     let shell = Shell {
-        root,
+        root: root.to_owned(),
         kubectl: node.program(Program::Kubectl)?.to_owned(),
         kubeconfig: node.admin_kubeconfig(),
         programs,
     };
-    shell.say_how_to_go_on();
-    if env::var_os("DEMO").is_some_and(|demo| !demo.is_empty() && demo != "0") {
+    say_how_to_go_on(&shell);
+    if is_demo_wanted() {
         demo(&shell, &node).await?;
     }
     eprintln!("\nRunning until Ctrl-C, which leaves nothing behind.");
@@ -142,7 +135,7 @@ async fn install(node: &RealNode, root: &Path, programs: &Path) -> anyhow::Resul
 }
 
 /// What a user would do, typed for him.
-async fn demo(shell: &Shell<'_>, node: &RealNode) -> anyhow::Result<()> {
+async fn demo(shell: &Shell, node: &RealNode) -> anyhow::Result<()> {
     let name = &node.options().node_name;
     shell
         .run(
@@ -238,72 +231,12 @@ async fn demo(shell: &Shell<'_>, node: &RealNode) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Types commands.
-struct Shell<'a> {
-    root: &'a Path,
-    programs: PathBuf,
-    kubectl: PathBuf,
-    kubeconfig: PathBuf,
-}
-
-impl Shell<'_> {
-    fn say_how_to_go_on(&self) {
-        let folders = [self.kubectl.parent(), Some(self.programs.as_path())];
-        let folders: Vec<String> = folders
-            .into_iter()
-            .flatten()
-            .map(|folder| folder.display().to_string())
-            .collect();
-        println!("\nIn another terminal:");
-        println!("  export KUBECONFIG={}", self.kubeconfig.display());
-        println!("  export PATH={}:$PATH", folders.join(":"));
-        println!("  kubectl apply -f docs/examples/realtime-pods.yaml");
-        println!("  kubectl label node node-1 {ROLE}");
-        println!(
-            "Images are not fetched here; {BUSYBOX_IMAGE} is there, with first-act in it. docs/pods.md says the rest."
-        );
-    }
-
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let path = match program {
-            "kubectl" => self.kubectl.clone(),
-            other => self.programs.join(other),
-        };
-        let mut command = Command::new(path);
-        command
-            .args(arguments)
-            .current_dir(self.root)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .kill_on_drop(true);
-        command
-    }
-
-    async fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-        println!(
-            "\n$ {} {}",
-            program.replace("oc-realtime", "oc realtime"),
-            arguments.join(" ")
-        );
-        let status = self.command(program, arguments).status().await?;
-        anyhow::ensure!(status.success(), "{program} ended with {status}");
-        Ok(())
-    }
-
-    /// Waits until kubectl's answer has that in it.
-    async fn until(&self, what: &str, arguments: &[&str], sign: &str) -> anyhow::Result<()> {
-        eprintln!("\nwaiting for {what}");
-        let started = Instant::now();
-        loop {
-            let output = self.command("kubectl", arguments).output().await?;
-            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-            if printed.contains(sign) {
-                return Ok(());
-            }
-            anyhow::ensure!(
-                started.elapsed() < LONG,
-                "waited for {what} in vain: {printed:?}"
-            );
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-    }
+fn say_how_to_go_on(shell: &Shell) {
+    println!("\nIn another terminal:");
+    println!("{}", shell.exports());
+    println!("  kubectl apply -f docs/examples/realtime-pods.yaml");
+    println!("  kubectl label node node-1 {ROLE}");
+    println!(
+        "Images are not fetched here; {BUSYBOX_IMAGE} is there, with first-act in it. docs/pods.md says the rest."
+    );
 }

@@ -3,14 +3,14 @@
 //! Wires and talks; what a sandbox is, is `realtime_testing::sandbox`'s to say.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use realtime_testing::programs::{self, Program};
+use realtime_testing::sandbox::shell::{Shell, is_demo_wanted};
 use realtime_testing::sandbox::{self, Kernel, Programs, Sandbox};
-use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use realtime_testing::stop::Stop;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,17 +32,7 @@ async fn run() -> anyhow::Result<()> {
         .context("the folder of the programs")?
         .to_owned();
 
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let stop = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
-    };
-    tokio::pin!(stop);
+    let mut stop = Stop::listen()?;
 
     let kernel = match env::var("KERNEL").unwrap_or_default().as_str() {
         "" | "mco" => Kernel::MachineConfigOperator,
@@ -52,18 +42,23 @@ async fn run() -> anyhow::Result<()> {
     let ours = Programs::in_folder(&programs);
     let sandbox = tokio::select! {
         sandbox = sandbox::start(root, &ours, kernel) => sandbox?,
-        () = &mut stop => return Ok(()),
+        () = stop.asked() => return Ok(()),
     };
-    let shell = Shell::new(&sandbox, root, programs)?;
-    shell.say_how_to_go_on(&sandbox);
-    if env::var_os("DEMO").is_some_and(|demo| !demo.is_empty() && demo != "0") {
+    let shell = Shell {
+        root: root.to_owned(),
+        programs,
+        kubectl: tokio::task::block_in_place(|| programs::path(Program::Kubectl))?,
+        kubeconfig: sandbox.control_plane.admin_kubeconfig(),
+    };
+    say_how_to_go_on(&shell, &sandbox);
+    if is_demo_wanted() {
         tokio::select! {
             demo = demo(&shell, &sandbox) => demo?,
-            () = &mut stop => return finish(sandbox).await,
+            () = stop.asked() => return finish(sandbox).await,
         }
     }
     eprintln!("\nRunning until Ctrl-C, which leaves nothing behind.");
-    stop.await;
+    stop.asked().await;
     finish(sandbox).await
 }
 
@@ -77,7 +72,7 @@ async fn finish(sandbox: Sandbox) -> anyhow::Result<()> {
 }
 
 /// What a user would do, typed for him.
-async fn demo(shell: &Shell<'_>, sandbox: &Sandbox) -> anyhow::Result<()> {
+async fn demo(shell: &Shell, sandbox: &Sandbox) -> anyhow::Result<()> {
     let [first, second, ..] = &sandbox.nodes[..] else {
         anyhow::bail!("the sandbox has no two nodes");
     };
@@ -128,63 +123,19 @@ fn kinds(sandbox: &Sandbox) -> &'static str {
     }
 }
 
-/// Types commands.
-struct Shell<'a> {
-    root: &'a Path,
-    programs: PathBuf,
-    kubectl: PathBuf,
-    kubeconfig: PathBuf,
-}
-
-impl<'a> Shell<'a> {
-    fn new(sandbox: &Sandbox, root: &'a Path, programs: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self {
-            root,
-            programs,
-            kubectl: tokio::task::block_in_place(|| programs::path(Program::Kubectl))?,
-            kubeconfig: sandbox.control_plane.admin_kubeconfig(),
-        })
-    }
-
-    fn say_how_to_go_on(&self, sandbox: &Sandbox) {
-        let folders = [self.kubectl.parent(), Some(self.programs.as_path())];
-        let path: Vec<String> = folders
-            .iter()
-            .flatten()
-            .map(|folder| folder.display().to_string())
-            .collect();
-        println!("\nIn another terminal, in this folder:\n");
-        println!("  export KUBECONFIG={}", self.kubeconfig.display());
-        println!("  export PATH={}:$PATH\n", path.join(":"));
-        println!("  kubectl apply -f docs/examples/worker-rt.yaml");
-        println!("  kubectl label node worker-1 worker-2 node-role.kubernetes.io/worker-rt=");
-        println!("  oc-realtime watch worker-rt");
-        println!("  kubectl get {}\n", kinds(sandbox));
-        println!("The operator's log: {}", sandbox.operator_log.display());
-        for machine in sandbox.machines.values() {
-            println!(
-                "{}'s daemon's log: {}",
-                machine.host().name(),
-                machine.host().log().display()
-            );
-        }
-    }
-
-    async fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-        println!("\n$ {program} {}", arguments.join(" "));
-        let path = match program {
-            "kubectl" => self.kubectl.clone(),
-            other => self.programs.join(other),
-        };
-        let status = Command::new(&path)
-            .args(arguments)
-            .current_dir(self.root)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .kill_on_drop(true)
-            .status()
-            .await
-            .with_context(|| format!("running {}", path.display()))?;
-        anyhow::ensure!(status.success(), "{program} ended with {status}");
-        Ok(())
+fn say_how_to_go_on(shell: &Shell, sandbox: &Sandbox) {
+    println!("\nIn another terminal, in this folder:\n");
+    println!("{}\n", shell.exports());
+    println!("  kubectl apply -f docs/examples/worker-rt.yaml");
+    println!("  kubectl label node worker-1 worker-2 node-role.kubernetes.io/worker-rt=");
+    println!("  oc-realtime watch worker-rt");
+    println!("  kubectl get {}\n", kinds(sandbox));
+    println!("The operator's log: {}", sandbox.operator_log.display());
+    for machine in sandbox.machines.values() {
+        println!(
+            "{}'s daemon's log: {}",
+            machine.host().name(),
+            machine.host().log().display()
+        );
     }
 }
