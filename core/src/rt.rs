@@ -3,6 +3,7 @@
 
 pub mod begun;
 pub mod capacity;
+pub mod few;
 pub mod group;
 pub mod hook;
 pub mod identity;

@@ -5,10 +5,9 @@ mod slim;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::few::Few;
 use super::group::{ContainerId, Located, PodUid, Qos};
 use super::request::{self, Container, ContainerKind};
 pub use slim::{PodSpec, PodStatus};
@@ -32,7 +31,7 @@ pub struct Pod {
     /// What it asks for, unread.
     pub contract: request::Pod,
     /// Containers that have an id, by id: the container's name and whether its process runs.
-    pub ids: BTreeMap<ContainerId, Status>,
+    pub ids: Few<ContainerId, Status>,
     /// It is being deleted.
     pub leaving: bool,
     /// Nothing of it runs any more.
@@ -64,13 +63,14 @@ impl Pod {
             return None;
         }
         let uid = metadata.uid.clone().unwrap_or_default();
-        let mut ids = BTreeMap::new();
-        for (id, container, ended) in status.ids().take(MAX_CONTAINERS) {
-            if let Ok((_, id)) = ContainerId::of_status(id) {
+        let ids = status
+            .ids()
+            .take(MAX_CONTAINERS)
+            .filter_map(|(id, container, ended)| {
+                let (_, id) = ContainerId::of_status(id).ok()?;
                 let container = container.to_owned();
-                ids.insert(id, Status { container, ended });
-            }
-        }
+                Some((id, Status { container, ended }))
+            });
         Some(Self {
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
@@ -81,7 +81,7 @@ impl Pod {
                 annotations: request::kept(annotations, &containers),
                 containers,
             },
-            ids,
+            ids: ids.collect(),
             leaving: metadata.deletion_timestamp.is_some(),
             over: status.is_over(),
             exec_probes: spec.exec_probes(),
