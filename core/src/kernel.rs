@@ -13,6 +13,7 @@ mod flow_rpm;
 mod goal;
 mod housekeeping;
 pub mod nevra;
+mod obstacle;
 pub mod ostree;
 mod packages;
 mod ready;

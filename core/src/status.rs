@@ -217,18 +217,10 @@ impl<'a> View<'a> {
         self.inputs.wanted.is_some()
             && self.inputs.failure.is_none()
             && !self.inputs.steps.iter().any(|step| {
-                step.writes()
+                writes_objects(step)
                     && !matches!(
                         step,
-                        Step::ApplyRealtimeNode { .. }
-                            | Step::DeleteRealtimeNode { .. }
-                            | Step::GrantTurn { .. }
-                            | Step::TakeBackTurn { .. }
-                            | Step::Pause { .. }
-                            | Step::Unpause { .. }
-                            | Step::ApplyTuned
-                            | Step::ApplyRuntimeClass
-                            | Step::EnsureFinalizer
+                        Step::ApplyTuned | Step::ApplyRuntimeClass | Step::EnsureFinalizer
                     )
             })
             && self
@@ -290,6 +282,20 @@ impl<'a> View<'a> {
             |name| format!("pool {name}"),
         )
     }
+}
+
+/// Whether a step writes what the profile renders, and not only a node's turn, its RealtimeNode or the pool's pause.
+fn writes_objects(step: &Step) -> bool {
+    step.writes()
+        && !matches!(
+            step,
+            Step::ApplyRealtimeNode { .. }
+                | Step::DeleteRealtimeNode { .. }
+                | Step::GrantTurn { .. }
+                | Step::TakeBackTurn { .. }
+                | Step::Pause { .. }
+                | Step::Unpause { .. }
+        )
 }
 
 /// Nodes that asked for a turn say what that waits for.

@@ -15,8 +15,6 @@ use crate::conditions::reason;
 
 /// Pause while another transaction runs, seconds: rpm-ostreed's unit counts its starts, so not faster.
 const TRANSACTION_PAUSE: u32 = 10;
-/// Pause while something is in the way of which the daemon is not told, seconds.
-pub(super) const LOOK_AGAIN: u32 = 60;
 
 /// What a decision is made from.
 pub(super) struct Ostree<'a> {

@@ -5,9 +5,10 @@
 use super::attempt;
 use super::packages::{self, Chosen, Problem};
 use super::record::{Attempt, Record};
-use super::tell::{self, RETRY, next};
+use super::tell::next;
 use super::{
-    BootEntry, Next, Observed, RpmView, Step, Wanted, arguments, release, rpm_boot, turn, verify,
+    BootEntry, Next, Observed, RpmView, Step, Wanted, arguments, obstacle, release, rpm_boot, turn,
+    verify,
 };
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
@@ -176,30 +177,9 @@ impl<'a> Rpm<'a> {
     }
 
     fn switch(&self, (fault, what): &(&'static str, String)) -> Next {
-        let degraded = |reason, message: String| {
-            turn::settle(
-                self.observed,
-                NodePhase::Degraded,
-                Step::Rest,
-                reason,
-                message,
-            )
-        };
-        if let Some(attempt) = self.attempt() {
-            if let Some(failure) = &attempt.failed {
-                return degraded(
-                    tell::constant(&failure.reason),
-                    format!("{} {what} {RETRY}", failure.message),
-                );
-            }
-            if attempt.succeeded {
-                return degraded(
-                    reason::UNDONE,
-                    format!(
-                        "What is wanted was brought about once, and somebody undid it. {what} {RETRY}"
-                    ),
-                );
-            }
+        let degraded = |reason, message| obstacle::degraded(self.observed, reason, message);
+        if let Some(over) = obstacle::attempted(self.observed, self.attempt(), what) {
+            return over;
         }
         if self.wanted.realtime && self.observed.offered.is_none() {
             return next(
@@ -213,19 +193,7 @@ impl<'a> Rpm<'a> {
             .attempt()
             .is_some_and(|attempt| attempt.staged.is_some());
         if let Some(Err(problem)) = self.chosen.as_ref().filter(|_| !ready_to_boot) {
-            if problem.transient {
-                let wait = Step::Wait {
-                    seconds: super::flow_ostree::LOOK_AGAIN,
-                };
-                return turn::settle(
-                    self.observed,
-                    NodePhase::Observing,
-                    wait,
-                    problem.reason,
-                    format!("{what} {} It is tried again.", problem.message),
-                );
-            }
-            return degraded(problem.reason, format!("{what} {}", problem.message));
+            return obstacle::no_packages(self.observed, problem, what);
         }
         if !self.wanted.realtime && self.target(false).is_none() {
             return degraded(

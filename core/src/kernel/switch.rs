@@ -1,41 +1,20 @@
 //! An rpm-ostree host on which something is not as wanted: one attempt, what is to be installed, who is in the way, the turn,
 //! the pin; then staging.
 
-use super::flow_ostree::{LOOK_AGAIN, Ostree};
+use super::flow_ostree::Ostree;
 use super::record::Attempt;
-use super::tell::{self, RETRY, next, save};
-use super::{Next, Step, arguments, housekeeping, room, stage, turn, undo};
+use super::tell::{self, next, save};
+use super::{Next, Step, arguments, housekeeping, obstacle, room, stage, turn, undo};
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
 
 impl Ostree<'_> {
     /// Something is not as wanted.
     pub(super) fn switch(&self, (fault, what): &(&'static str, String)) -> Next {
-        let degraded = |reason, message: String| {
-            turn::settle(
-                self.observed,
-                NodePhase::Degraded,
-                Step::Rest,
-                reason,
-                message,
-            )
-        };
+        let degraded = |reason, message| obstacle::degraded(self.observed, reason, message);
         // 1. One attempt for each wanted state.
-        if let Some(attempt) = self.attempt() {
-            if let Some(failure) = &attempt.failed {
-                return degraded(
-                    tell::constant(&failure.reason),
-                    format!("{} {what} {RETRY}", failure.message),
-                );
-            }
-            if attempt.succeeded {
-                return degraded(
-                    reason::UNDONE,
-                    format!(
-                        "What is wanted was brought about once, and somebody undid it. {what} {RETRY}"
-                    ),
-                );
-            }
+        if let Some(over) = obstacle::attempted(self.observed, self.attempt(), what) {
+            return over;
         }
         // 2. What is to be installed. What is complete and ours needs no source any more.
         let ours = !self.nothing_pending() && self.ours(self.front);
@@ -58,30 +37,15 @@ impl Ostree<'_> {
                         problem.message.clone(),
                     );
                 }
-                if problem.transient {
-                    let wait = Step::Wait {
-                        seconds: LOOK_AGAIN,
-                    };
-                    return turn::settle(
-                        self.observed,
-                        NodePhase::Observing,
-                        wait,
-                        problem.reason,
-                        format!("{what} {} It is tried again.", problem.message),
-                    );
-                }
-                return degraded(problem.reason, format!("{what} {}", problem.message));
+                return obstacle::no_packages(self.observed, problem, what);
             }
         }
         // 3. Who is in the way.
         if !self.nothing_pending() && !ours && !self.adoptable() {
-            let wait = Step::Wait {
-                seconds: LOOK_AGAIN,
-            };
             return turn::settle(
                 self.observed,
                 NodePhase::Pending,
-                wait,
+                turn::LOOK_AGAIN,
                 reason::FOREIGN_DEPLOYMENT,
                 format!(
                     "{what} Another deployment ({}) boots next, and it was not made by this daemon: it is neither changed nor taken away. Boot it, or drop it with `rpm-ostree cleanup -p`.",

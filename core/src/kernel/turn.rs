@@ -8,7 +8,7 @@ use crate::api::realtime_node::{NodePhase, NodeTurn};
 use crate::conditions::reason;
 
 /// How long to wait for things of which the daemon may not be told.
-const LOOK_AGAIN: Step = Step::Wait { seconds: 60 };
+pub(super) const LOOK_AGAIN: Step = Step::Wait { seconds: 60 };
 /// Most pods that a message names.
 const PODS_SHOWN: usize = 10;
 

@@ -1,7 +1,7 @@
 //! What is under way, or why nothing is: one state out of everything that was seen. Writes no condition.
 
 use super::progress::{NodeProgress, ProgressPhase};
-use super::{LISTED, View, daemon, progress};
+use super::{LISTED, View, daemon, progress, writes_objects};
 use crate::cluster::Dialect;
 use crate::conditions::reason;
 use crate::names;
@@ -227,19 +227,7 @@ impl View<'_> {
         if let Some(state) = self.going_back() {
             return Some(state);
         }
-        let reaches_pool = |step: &Step| {
-            step.writes()
-                && !matches!(
-                    step,
-                    Step::ApplyRealtimeNode { .. }
-                        | Step::DeleteRealtimeNode { .. }
-                        | Step::GrantTurn { .. }
-                        | Step::TakeBackTurn { .. }
-                        | Step::Pause { .. }
-                        | Step::Unpause { .. }
-                )
-        };
-        if self.inputs.steps.iter().any(reaches_pool) {
+        if self.inputs.steps.iter().any(writes_objects) {
             return Some(State::moving(
                 reason::WRITING_OBJECTS,
                 format!("the objects of {pool} are being written"),
