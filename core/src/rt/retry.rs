@@ -12,6 +12,8 @@ use super::plan::Plan;
 /// Removed groups keep their part of the budget for some 10 to 35 ms, and as long as an unreaped zombie is in them:
 /// longer than this it is something else.
 pub const DYING: Duration = Duration::from_secs(2);
+/// A group that was removed counts for so long for who comes in its place.
+pub const GOING: Duration = Duration::from_millis(50);
 /// Between two tries while it may be a dying group.
 pub const AGAIN: Duration = Duration::from_millis(15);
 /// Until what the kernel has refused for longer is tried again.
@@ -37,6 +39,23 @@ pub struct After {
     pub refused: BTreeMap<String, String>,
     /// When to try again; `None`: all was done.
     pub again: Option<Duration>,
+}
+
+/// What the kernel may still count of groups that are gone: the groups, what they had, and until when it may. `had` and
+/// `has`: what each group had and has, by the last look and this one.
+pub fn going(
+    mut before: BTreeMap<String, (i64, Duration)>,
+    had: &BTreeMap<String, i64>,
+    has: &BTreeMap<String, i64>,
+    now: Duration,
+) -> BTreeMap<String, (i64, Duration)> {
+    for (group, &micros) in had {
+        if micros > 0 && !has.contains_key(group) {
+            before.insert(group.clone(), (micros, now + GOING));
+        }
+    }
+    before.retain(|group, (_, until)| *until > now && !has.contains_key(group));
+    before
 }
 
 /// Decides. `failed`: by the write's place in the plan. `before`: [`After::failing`] of the last time. What isn't there is

@@ -23,6 +23,7 @@ use super::settings::{Settings, Word};
 use super::state::{State, Waiting};
 use super::withdraw;
 use crate::host::Host;
+use crate::sched;
 
 /// How long a start waits at most. NRI gives up on a plugin after 2 s, the OCI hook on the daemon as well.
 const PATIENCE: Duration = Duration::from_millis(1300);
@@ -59,6 +60,9 @@ pub struct Engine {
 impl Engine {
     /// Runs for ever.
     pub async fn run(mut self) {
+        if let Err(error) = sched::take_short_turns() {
+            tracing::debug!(%error, "the daemon takes turns as everybody");
+        }
         let mut cache = None;
         let mut state = State::default();
         // What it stood on when something was set last: that is taken back when nothing is any more.
@@ -254,7 +258,8 @@ fn on_group(
         // The kernel keeps a removed group's part for some 10 to 35 ms.
         Happened::Gone(path) => {
             // Pods that never had anything come and go all the time.
-            if state.expected.get(&path) != Some(&0) {
+            if !round.ground.has_budgets() || state.expected.get(&path).is_some_and(|had| *had != 0)
+            {
                 round.within(SETTLE);
             }
         }

@@ -183,6 +183,8 @@ impl Ground {
         };
         let below = match (hierarchy, scope) {
             (Hierarchy::V1(v1), scope) if self.has_budgets() => return v1.read(pods_group, scope),
+            (Hierarchy::V1(v1), Scope::Pods(pods)) => v1.pods_below(pods_group, pods)?,
+            (Hierarchy::V2(v2), Scope::Pods(pods)) => v2.pods_below(pods_group, pods)?,
             (Hierarchy::V1(v1), _) => v1.groups_below(pods_group)?,
             (Hierarchy::V2(v2), _) => v2.groups_below(pods_group)?,
         };

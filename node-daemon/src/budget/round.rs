@@ -10,10 +10,10 @@ mod telling;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use realtime_core::rt::group::{self, ContainerId, Kind};
+use realtime_core::rt::group::{self, ContainerId, Kind, PodUid};
 use realtime_core::rt::outcome::PodNews;
 use realtime_core::rt::plan::{self, Finding, Plan, Tree};
-use realtime_core::rt::retry::{self, Failure};
+use realtime_core::rt::retry::{self, AGAIN, Failure};
 use realtime_core::rt::settle::{Known, Settled, settle};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -105,7 +105,7 @@ impl Round<'_> {
         });
         let served = match group {
             Some(group) if self.ground.is_firm() => {
-                let served = self.around(cache, state, id, &group);
+                let served = self.one(cache, state, id, &group);
                 // By the runtime's own word: it waits for us.
                 if let Served::Answer(Answer::Applied) = &served
                     && let Some(besides) = state.besides.get_mut(id)
@@ -135,7 +135,9 @@ impl Round<'_> {
         // Many at once are cheaper together.
         if ours && cache.namespaces_known && self.alone < ALONE {
             self.alone += 1;
-            self.around(cache, state, id, group);
+            if let Served::NotYet = self.one(cache, state, id, group) {
+                self.within(AGAIN);
+            }
         }
         self.within(TELL);
     }
@@ -146,22 +148,49 @@ impl Round<'_> {
             return false;
         };
         match v1.runtime(group) {
-            Ok(Some(has)) => state.expected.get(group) != Some(&has),
+            // Of what has nothing not all is read.
+            Ok(Some(has)) => state.expected.get(group).copied().unwrap_or(0) != has,
             Ok(None) => false,
             Err(_) => true,
         }
     }
 
-    /// One container, with what is around its group.
+    /// One container, by what is remembered of the others or, where that is not enough, by what is around its group.
+    fn one(&mut self, cache: &Cache, state: &mut State, id: &ContainerId, group: &str) -> Served {
+        if self.ground.has_budgets() && !state.expected.is_empty() {
+            let served = self.around(cache, state, id, Scope::Way(group));
+            if matches!(served, Served::Answer(_)) {
+                return served;
+            }
+        }
+        self.around(cache, state, id, Scope::Around(group))
+    }
+
+    /// What [`Scope::Way`] leaves out. Groups that are gone count as long as the kernel may count them: room for them is
+    /// given back in the next whole round.
+    fn remember(&self, state: &mut State, tree: &mut Tree, group: &str) {
+        let Some(pods_group) = self.ground.pods_group.as_deref() else {
+            return;
+        };
+        tree.remember_beside(pods_group, group, &state.expected);
+        let now = state.now();
+        let going = state.going.iter().filter(|(_, (_, until))| *until > now);
+        tree.remember_beside(pods_group, group, going.map(|(path, (has, _))| (path, has)));
+    }
+
+    /// One container, with so much of the tree.
     fn around(
         &mut self,
         cache: &Cache,
         state: &mut State,
         id: &ContainerId,
-        group: &str,
+        scope: Scope<'_>,
     ) -> Served {
+        let (Scope::Around(group) | Scope::Way(group)) = scope else {
+            return Served::NotYet;
+        };
         let rules = self.ground.rules(self.settings, cache);
-        let tree = match self.ground.read(Scope::Around(group)) {
+        let mut tree = match self.ground.read(scope) {
             Ok(tree) => tree,
             Err(error) => {
                 tracing::debug!(%error, group, "the groups around it can't be read");
@@ -202,6 +231,9 @@ impl Round<'_> {
             && !wanted.budgets.is_empty()
         {
             let limits = self.ground.last_limits(self.host, self.settings);
+            if matches!(scope, Scope::Way(_)) {
+                self.remember(state, &mut tree, group);
+            }
             let plan = plan::plan(&wanted, &tree, &limits);
             if !plan.refused.is_empty() {
                 return Served::NotYet;
@@ -245,7 +277,12 @@ impl Round<'_> {
 
     fn round(&mut self, cache: &Cache, state: &mut State) {
         self.due = None;
-        let tree = match self.ground.read(Scope::Whole) {
+        let asking: BTreeSet<_> = cache
+            .asking
+            .values()
+            .filter_map(|pod| pod.directory.clone())
+            .collect();
+        let tree = match self.ground.read(Scope::Pods(&asking)) {
             Ok(tree) => tree,
             Err(error) => {
                 tracing::warn!(%error, "the groups can't be read");
@@ -258,7 +295,7 @@ impl Round<'_> {
         let pods_group = self.ground.pods_group.as_deref();
         self.is_lost = self.ground.has_budgets()
             && pods_group.is_some_and(|group| !tree.groups.contains_key(group));
-        self.identify(cache, state, &tree);
+        self.identify(cache, state, &tree, &asking);
         let rules = self.ground.rules(self.settings, cache);
         let mut settled = settle(&cache.asking, &state.known, &tree, &rules, cache.complete());
         if !cache.namespaces_known {
@@ -295,12 +332,13 @@ impl Round<'_> {
     }
 
     /// Containers of asking pods that nobody has told of: after a start of the daemon, or when inotify missed them.
-    fn identify(&mut self, cache: &Cache, state: &mut State, tree: &Tree) {
-        let asking: BTreeSet<_> = cache
-            .asking
-            .values()
-            .filter_map(|pod| pod.directory.as_ref())
-            .collect();
+    fn identify(
+        &mut self,
+        cache: &Cache,
+        state: &mut State,
+        tree: &Tree,
+        asking: &BTreeSet<PodUid>,
+    ) {
         let told: BTreeSet<&ContainerId> = cache
             .asking
             .values()
@@ -333,8 +371,11 @@ impl Round<'_> {
         plan: &mut Plan,
         failed: Vec<(usize, CgroupError)>,
     ) {
+        let now = state.now();
         let has = |(group, has): (&String, &plan::Group)| (group.clone(), has.runtime_us);
-        state.expected = tree.groups.iter().map(has).collect();
+        let had = std::mem::replace(&mut state.expected, tree.groups.iter().map(has).collect());
+        let going = std::mem::take(&mut state.going);
+        state.going = retry::going(going, &had, &state.expected, now);
         for finding in &plan.findings {
             tracing::debug!(%finding, "found");
         }
@@ -349,7 +390,6 @@ impl Round<'_> {
                 (at, failure)
             })
             .collect();
-        let now = state.now();
         let after = retry::after(plan, &failed, &state.failing, now);
         for (at, write) in plan.writes.iter().enumerate() {
             let group = &write.group;

@@ -43,6 +43,8 @@ pub struct State {
     pub served: BTreeSet<String>,
     /// What each group has by our own last look or write: another value was written by somebody else.
     pub expected: BTreeMap<String, i64>,
+    /// Groups that are gone, what they had, and until when the kernel may count it, by [`Self::now`].
+    pub going: BTreeMap<String, (i64, Duration)>,
     /// Containers' groups whose budget the kernel has refused for longer than dying groups take, and its words.
     pub refused: BTreeMap<String, String>,
     /// Groups whose budget is counted, where the kernel keeps none.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{self, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{CgroupError, MAX_DEPTH, MAX_GROUPS, is_gone};
@@ -68,6 +68,14 @@ impl Folder {
             .map_err(|error| self.failed(group, "", error))
     }
 
+    /// Whether groups may be below a group: its folder has other links than its own two. False when it isn't there.
+    pub(super) fn has_children(&self, group: &str) -> bool {
+        relative(group)
+            .ok()
+            .and_then(|relative| fs::statat(&self.open, relative, AtFlags::SYMLINK_NOFOLLOW).ok())
+            .is_some_and(|stat| stat.st_nlink != 2)
+    }
+
     /// A group's file, open.
     pub(super) fn file(&self, group: &str, file: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let relative = relative(group).map_err(|_| Errno::INVAL)?;
@@ -93,13 +101,21 @@ impl Folder {
         Ok(numbers)
     }
 
-    /// The groups below a group, itself not among them, parents before children; empty when it isn't there.
-    pub(super) fn all_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
+    /// The groups below a group, itself not among them, parents before children; empty when it isn't there. Below a group
+    /// that `goes_below` says no to, none.
+    pub(super) fn all_below(
+        &self,
+        group: &str,
+        goes_below: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, CgroupError> {
         let mut found: Vec<String> = Vec::new();
         let mut next = 0;
         let mut here = group.to_owned();
         loop {
-            if let Some(open) = self.group(&here)? {
+            if goes_below(&here)
+                && self.has_children(&here)
+                && let Some(open) = self.group(&here)?
+            {
                 open.each_child(|name, _| found.push(child(&here, name)))?;
             }
             if found.len() > MAX_GROUPS {
@@ -167,7 +183,7 @@ impl Open<'_> {
 
     /// The one number in a file of this group (`below` is empty) or of one directly below; `None` when it isn't there.
     pub(super) fn number(&self, below: &str, file: &str) -> Result<Option<i64>, CgroupError> {
-        match self.open(below, file, false)? {
+        match self.open(below, file)? {
             Some(open) => self.number_in(&open, below, file),
             None => Ok(None),
         }
@@ -183,16 +199,16 @@ impl Open<'_> {
         number_in(open, || self.folder.path(&child(&self.group, below), file))
     }
 
-    /// A file of this group or of one directly below, perhaps to write to it, too; `None` when it isn't there.
-    pub(super) fn open(
-        &self,
-        below: &str,
-        file: &str,
-        write: bool,
-    ) -> Result<Option<OwnedFd>, CgroupError> {
-        let flags = if write { OFlags::RDWR } else { OFlags::RDONLY };
-        gone_is_none(self.file(below, file, flags))
+    /// A file of this group or of one directly below, to read it; `None` when it isn't there.
+    pub(super) fn open(&self, below: &str, file: &str) -> Result<Option<OwnedFd>, CgroupError> {
+        gone_is_none(self.file(below, file, OFlags::RDONLY))
             .map_err(|error| self.folder.failed(&child(&self.group, below), file, error))
+    }
+
+    /// A file of this group, to read and to write it; `None` when it isn't there.
+    pub(super) fn open_both(&self, file: &str) -> Result<Option<OwnedFd>, CgroupError> {
+        gone_is_none(self.file("", file, OFlags::RDWR))
+            .map_err(|error| self.folder.failed(&self.group, file, error))
     }
 
     /// The beginning of a file of this group, at most 4096 bytes; `None` when it isn't there.

@@ -7,10 +7,11 @@
 mod known;
 mod reading;
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
-use realtime_core::rt::group::Controller;
+use realtime_core::rt::group::{self, Controller, PodUid};
 use realtime_core::rt::plan::{Tree, Write};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -43,9 +44,15 @@ pub struct V1 {
 pub enum Scope<'a> {
     /// The pods' group with all below it, the groups above it, and those beside these.
     Whole,
+    /// The same, but what is below a pod's group that has no budget only of these pods: no group has more than the one above
+    /// it, so that there is nothing to see. Periods are looked at again every 10 s.
+    Pods(&'a BTreeSet<PodUid>),
     /// A group, the groups above it, and those directly below each of them: nothing below a group beside. Enough to
     /// raise this one group.
     Around(&'a str),
+    /// A group, what is directly below it, the groups above it, and those beside the pods' group and above. Enough for who
+    /// remembers what the other pods have.
+    Way(&'a str),
 }
 
 impl V1 {
@@ -70,8 +77,9 @@ impl V1 {
 
     /// Reads the tree. Groups that are gone while it is read are not in it.
     ///
-    /// `realtime_tasks` is looked for in the pods' groups that have a budget, and of [`Scope::Around`] only in the group
-    /// itself (to list a group's threads takes the kernel ten times as long as to tell its budget); elsewhere it is false. A group with more than [`MAX_TASKS`] threads counts as having some.
+    /// `realtime_tasks` is looked for in the pods' groups that have a budget, and of [`Scope::Around`] and [`Scope::Way`]
+    /// only in the group itself (to list a group's threads takes the kernel ten times as long as to tell its budget);
+    /// elsewhere it is false. A group with more than [`MAX_TASKS`] threads counts as having some.
     pub fn read(&self, pods_group: &str, scope: Scope<'_>) -> Result<Tree, CgroupError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Reading::new(&self.folder, &mut known, pods_group, scope).read()
@@ -95,12 +103,12 @@ impl V1 {
         // These files know no place to write at: what is written is the whole of it.
         let put = |file: &OwnedFd| rustix::io::write(file, to_us.to_string().as_bytes());
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = known.file_on_way(group);
+        let held = known.on_way(group).map(|held| &held.file);
         let opened;
         let file = match held.map(|file| (file, put(file))) {
             Some((file, Ok(_))) => file,
-            // It was opened to be read only, or is of a group that is gone: there may be another one.
-            None | Some((_, Err(Errno::BADF | Errno::NODEV))) => {
+            // Of a group that is gone: there may be another one.
+            None | Some((_, Err(Errno::NODEV))) => {
                 let file = self.folder.file(group, RUNTIME, OFlags::RDWR);
                 opened = file.map_err(failed)?;
                 put(&opened).map_err(failed)?;
@@ -140,7 +148,18 @@ impl V1 {
 
     /// The groups below one, itself not among them, parents before children.
     pub fn groups_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
-        self.folder.all_below(group)
+        self.folder.all_below(group, |_| true)
+    }
+
+    /// The same, but of the groups of pods only what is below those of these.
+    pub fn pods_below(
+        &self,
+        group: &str,
+        pods: &BTreeSet<PodUid>,
+    ) -> Result<Vec<String>, CgroupError> {
+        let goes_below =
+            |path: &str| group::locate(path).is_none_or(|located| pods.contains(&located.pod));
+        self.folder.all_below(group, goes_below)
     }
 
     /// The group of a process; `None` when it is gone, or its group is.

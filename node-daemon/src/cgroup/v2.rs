@@ -1,6 +1,8 @@
 //! The unified hierarchy: whose threads are whose. Writes nothing: it has no budgets that could be written.
 
-use realtime_core::rt::group::Controller;
+use std::collections::BTreeSet;
+
+use realtime_core::rt::group::{self, Controller, PodUid};
 
 use super::folder::Folder;
 use super::{CgroupError, MAX_TASKS};
@@ -47,7 +49,18 @@ impl V2 {
 
     /// The groups below one, itself not among them, parents before children; none when it isn't there.
     pub fn groups_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
-        self.folder.all_below(group)
+        self.folder.all_below(group, |_| true)
+    }
+
+    /// The same, but of the groups of pods only what is below those of these.
+    pub fn pods_below(
+        &self,
+        group: &str,
+        pods: &BTreeSet<PodUid>,
+    ) -> Result<Vec<String>, CgroupError> {
+        let goes_below =
+            |path: &str| group::locate(path).is_none_or(|located| pods.contains(&located.pod));
+        self.folder.all_below(group, goes_below)
     }
 
     /// A process is in the group or below; false when the group isn't there. The root always has some.

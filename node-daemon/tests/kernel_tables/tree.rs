@@ -1,5 +1,6 @@
 //! What is read of the tree, how fast, and while it changes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,15 @@ fn what_is_around_a_group_is_the_way_to_it_and_what_is_beside_the_way() {
         "/other",
     ];
     assert_eq!(own(&around), expected);
+    let on_way = [
+        "",
+        "/kubepods",
+        "/kubepods/pod1",
+        "/kubepods/pod1/a",
+        "/kubepods/pod1/a/inner",
+        "/other",
+    ];
+    assert_eq!(own(&tree(&bench, Scope::Way(&a))), on_way);
     let whole = tree(&bench, Scope::Whole);
     let mut expected: Vec<&str> = expected.to_vec();
     expected.extend(["/kubepods/pod1/a/inner/most", "/kubepods/pod2/b"]);
@@ -87,16 +97,14 @@ fn a_group_that_was_read_gives_its_budget_back_when_it_is_removed() {
     bench.make_with("kubepods/old", 20_000);
     bench.make("kubepods/new");
     let (old, new) = (bench.group("kubepods/old"), bench.group("kubepods/new"));
-    for _ in 0..2 {
-        let around = tree(&bench, Scope::Around(&new));
-        assert_eq!(around.groups[&old].runtime_us, 20_000);
+    for scope in [Scope::Around(&new), Scope::Way(&old), Scope::Around(&new)] {
+        assert_eq!(tree(&bench, scope).groups[&old].runtime_us, 20_000);
     }
     bench.write("kubepods/old", "15000").unwrap();
     // What is remembered is the file, not the value.
-    assert_eq!(
-        tree(&bench, Scope::Around(&new)).groups[&old].runtime_us,
-        15_000
-    );
+    for scope in [Scope::Around(&new), Scope::Way(&old)] {
+        assert_eq!(tree(&bench, scope).groups[&old].runtime_us, 15_000);
+    }
     fs::remove_dir(bench.path("kubepods/old")).unwrap();
     let raise = [raise(new.clone(), 20_000)];
     let free = within(Duration::from_secs(2), || {
@@ -113,6 +121,8 @@ fn a_group_that_was_read_gives_its_budget_back_when_it_is_removed() {
         ],
         [0, 20_000]
     );
+    let way = tree(&bench, Scope::Way(&old));
+    assert_eq!(way.groups[&old].runtime_us, 0);
 }
 
 #[test]
@@ -133,7 +143,7 @@ fn groups_that_come_and_go_while_the_tree_is_read_are_no_error() {
         });
         let there = bench.group("kubepods/pod/a/b");
         let read: Result<Vec<_>, _> = (0..500)
-            .flat_map(|_| [Scope::Whole, Scope::Around(&there)])
+            .flat_map(|_| [Scope::Whole, Scope::Around(&there), Scope::Way(&there)])
             .map(|scope| bench.v1.read(&bench.group(PODS), scope))
             .collect();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -169,6 +179,11 @@ fn a_new_containers_budget_is_quickly_in_place() {
     done(&bench, &wanted(&bench, &before));
     let mut times = Vec::new();
     let mut read = Vec::new();
+    let mut remembered: BTreeMap<String, i64> = tree(&bench, Scope::Whole)
+        .groups
+        .into_iter()
+        .map(|(path, group)| (path, group.runtime_us))
+        .collect();
     for new in 0..100 {
         let group = format!("kubepods/burstable/pod1/new{new}");
         let mut one = wanted(&bench, &[(&group, 100)]);
@@ -176,7 +191,8 @@ fn a_new_containers_budget_is_quickly_in_place() {
         let (limits, path, group) = (limits(&bench), bench.path(&group), bench.group(&group));
         let start = Instant::now();
         fs::create_dir(path).unwrap();
-        let tree = tree(&bench, Scope::Around(&group));
+        let mut tree = tree(&bench, Scope::Way(&group));
+        tree.remember_beside(&limits.pods_group, &group, &remembered);
         read.push(start.elapsed());
         let plan = plan(&one, &tree, &limits);
         let applied = apply(&bench.v1, &plan.writes);
@@ -185,6 +201,8 @@ fn a_new_containers_budget_is_quickly_in_place() {
             applied.failed.is_none() && plan.granted.contains_key(&group),
             "{plan:?}"
         );
+        let written = plan.writes.into_iter();
+        remembered.extend(written.map(|write| (write.group, write.to_us)));
     }
     times.sort_unstable();
     read.sort_unstable();

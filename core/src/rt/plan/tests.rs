@@ -335,3 +335,53 @@ fn who_comes_later_takes_nothing_from_those_that_are_counted() {
         [budgets[0], budgets[2]]
     );
 }
+
+#[test]
+fn what_is_beside_a_way_may_be_remembered() {
+    let whole = [
+        ("/kubepods", 30_000),
+        ("/kubepods/besteffort", 20_000),
+        ("/kubepods/besteffort/pod1", 20_000),
+        ("/kubepods/besteffort/pod1/a", 20_000),
+        ("/kubepods/besteffort/pod2", 0),
+        ("/kubepods/besteffort/pod2/b", 0),
+        ("/kubepods/pod3", 10_000),
+        ("/system", 50_000),
+    ];
+    let remembered: BTreeMap<String, i64> = whole
+        .iter()
+        .map(|(path, has)| ((*path).to_owned(), *has))
+        .collect();
+    let new = "/kubepods/besteffort/pod2/b";
+    let mut way = tree(
+        &whole
+            .into_iter()
+            .filter(|(path, _)| new.starts_with(path) || *path == "/system")
+            .collect::<Vec<_>>(),
+    );
+    way.remember_beside("/kubepods", new, &remembered);
+    let beside: Vec<&str> = way.groups.keys().map(String::as_str).collect();
+    assert_eq!(
+        beside,
+        [
+            "/",
+            "/kubepods",
+            "/kubepods/besteffort",
+            "/kubepods/besteffort/pod1",
+            "/kubepods/besteffort/pod2",
+            "/kubepods/besteffort/pod2/b",
+            "/kubepods/pod3",
+            "/system",
+        ]
+    );
+    // The same writes as by the whole tree.
+    let mut one = wanted(&[(new, 5_000)]);
+    one.complete = false;
+    let by_whole = plan(&one, &tree(&whole), &limits());
+    let by_way = plan(&one, &way, &limits());
+    assert_eq!(by_way.writes, by_whole.writes);
+    assert_eq!(by_way.writes.len(), 4);
+    // What was read is not overwritten by what is remembered.
+    way.remember_beside("/kubepods", "/kubepods/pod3/c", &remembered);
+    assert_eq!(way.groups["/kubepods/besteffort/pod2"].runtime_us, 0);
+}

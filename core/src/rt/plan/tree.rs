@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::micros::{UNLIMITED, ratio};
+use super::super::micros::{PERIOD_US, UNLIMITED, ratio};
 
 /// What the kernel says of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,33 @@ pub(super) struct Node<'a> {
 }
 
 impl Tree {
+    /// Adds groups of which nothing but the budget is remembered: those directly below the groups on the way from the pods'
+    /// group to `group`, and not on it. Enough for a plan that raises `group` and nothing else; the kernel judges whether
+    /// they are as they were.
+    pub fn remember_beside<'a>(
+        &mut self,
+        pods_group: &str,
+        group: &str,
+        remembered: impl IntoIterator<Item = (&'a String, &'a i64)>,
+    ) {
+        for (path, &runtime_us) in remembered {
+            let on_way = |parent: &str| {
+                group
+                    .strip_prefix(parent)
+                    .is_some_and(|rest| rest.starts_with('/'))
+                    && (parent == pods_group || above(parent).any(|above| above == pods_group))
+            };
+            if above(path).next().is_some_and(on_way) && !self.groups.contains_key(path) {
+                let beside = Group {
+                    runtime_us,
+                    period_us: PERIOD_US,
+                    realtime_tasks: false,
+                };
+                self.groups.insert(path.clone(), beside);
+            }
+        }
+    }
+
     /// The groups that hang together with the root, each after its parent, sorted by path.
     pub(super) fn nodes(&self, pods_group: &str) -> Vec<Node<'_>> {
         let mut nodes: Vec<Node<'_>> = Vec::with_capacity(self.groups.len());

@@ -99,3 +99,23 @@ fn a_place_that_the_plan_doesnt_have_is_nothing() {
         After::default()
     );
 }
+
+#[test]
+fn what_is_gone_counts_for_a_moment() {
+    let at = Duration::from_secs(9);
+    let groups = |list: &[(&str, i64)]| -> BTreeMap<String, i64> {
+        list.iter()
+            .map(|(group, has)| ((*group).to_owned(), *has))
+            .collect()
+    };
+    let had = groups(&[("/a", 5), ("/b", 0), ("/c", 7)]);
+    let has = groups(&[("/a", 5)]);
+    let gone = going(BTreeMap::new(), &had, &has, at);
+    assert_eq!(gone, BTreeMap::from([("/c".to_owned(), (7, at + GOING))]));
+    let later = at + Duration::from_millis(20);
+    assert_eq!(going(gone.clone(), &has, &has, later), gone);
+    // One of the same name is another group.
+    let again = groups(&[("/a", 5), ("/c", 0)]);
+    assert!(going(gone.clone(), &has, &again, later).is_empty());
+    assert!(going(gone, &has, &has, at + GOING).is_empty());
+}

@@ -1,14 +1,19 @@
 //! What is remembered of groups from one reading to the next: the period, and the budget's file held open. Opening a
-//! file takes five times as long as reading it, and on a node with 110 pods there are as many beside each new container.
+//! file takes five times as long as reading it, and there are as many groups as a node has containers.
 //!
 //! A budget is never remembered: each is read anew. A held file keeps no budget and no group from going.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-/// No more files are held open: enough for the groups beside a container's on a full node, and well below the 1024 that
-/// a process may have open by default. The kernel has a page for each.
+/// No more files are held open: enough for the groups of a full node, and well below the 1024 that a process may have open
+/// by default. The kernel has a page for each.
 const MAX_OPEN: usize = 512;
+/// No more of them on ways: the pods' group, the classes', and those of the pods whose containers came last.
+const MAX_WAYS: usize = 64;
+/// Until periods are looked at again.
+const PERIODS: Duration = Duration::from_secs(10);
 /// No more groups are remembered.
 const MAX_KNOWN: usize = 1 << 14;
 
@@ -16,11 +21,23 @@ const MAX_KNOWN: usize = 1 << 14;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     groups: HashMap<u64, Remembered>,
-    /// The inodes of the groups on the way to the one that was read last, by their paths.
-    way: HashMap<String, u64>,
+    ways: HashMap<String, Held>,
     open: usize,
     /// Whole readings up to now.
     round: u64,
+    /// The one that looked at the periods last, and when.
+    since: u64,
+    looked: Option<Instant>,
+}
+
+/// Of a group on the way to a container's. Its group may be gone, and another one of the same path be there: reading and
+/// writing fail then, and say that it is gone.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The budget's file, to read and to write.
+    pub file: OwnedFd,
+    /// The period, microseconds.
+    pub period_us: u64,
 }
 
 #[derive(Debug)]
@@ -31,9 +48,15 @@ struct Remembered {
 }
 
 impl Known {
-    /// A whole reading begins.
-    pub(super) fn begin(&mut self) {
+    /// A whole reading begins, which looks at the periods if it is `anew`, or if they were looked at long ago.
+    pub(super) fn begin(&mut self, anew: bool) {
         self.round += 1;
+        let now = Instant::now();
+        let long_ago = |looked: Instant| now.duration_since(looked) >= PERIODS;
+        if anew || self.looked.is_none_or(long_ago) {
+            self.looked = Some(now);
+            self.since = self.round;
+        }
     }
 
     /// A whole reading has ended: what it hasn't seen is gone.
@@ -44,20 +67,23 @@ impl Known {
         self.open = self.groups.values().filter(held).count();
     }
 
-    /// The reading of what is around a group begins.
-    pub(super) fn begin_way(&mut self) {
-        self.way.clear();
+    /// A group on the way to one that was read.
+    pub(super) fn on_way(&self, path: &str) -> Option<&Held> {
+        self.ways.get(path)
     }
 
-    /// A group on that way.
-    pub(super) fn on_way(&mut self, path: &str, inode: u64) {
-        self.way.insert(path.to_owned(), inode);
+    /// Holds a group on a way.
+    pub(super) fn hold(&mut self, path: &str, held: Held) {
+        if self.ways.len() >= MAX_WAYS && !self.ways.contains_key(path) {
+            // Most are of pods that are settled: the next reading opens what it needs.
+            self.ways.clear();
+        }
+        self.ways.insert(path.to_owned(), held);
     }
 
-    /// The budget's file of a group on the way that was read last. Its group may be gone, and another one of the same path
-    /// be there: a write to it fails then.
-    pub(super) fn file_on_way(&self, path: &str) -> Option<&OwnedFd> {
-        self.file(*self.way.get(path)?)
+    /// A group on a way that is gone.
+    pub(super) fn let_go(&mut self, path: &str) {
+        self.ways.remove(path);
     }
 
     /// The budget's file.
@@ -65,9 +91,10 @@ impl Known {
         self.groups.get(&inode)?.file.as_ref()
     }
 
-    /// The period, microseconds.
+    /// The period, microseconds, unless it is to be looked at.
     pub(super) fn period_us(&self, inode: u64) -> Option<u64> {
-        self.groups.get(&inode).map(|group| group.period_us)
+        let group = self.groups.get(&inode)?;
+        (group.round >= self.since).then_some(group.period_us)
     }
 
     /// A group that was seen, and its file, where that shall be held.
@@ -124,16 +151,34 @@ mod tests {
         known.remember(2, 1_000_000, Some(file()));
         known.remember(3, 1_000_000, None);
         assert_eq!(known.open(), 2);
-        known.begin();
+        known.begin(true);
+        assert_eq!(known.period_us(2), None);
         known.remember(2, 500_000, None);
         known.remember(2, 500_000, Some(file()));
         known.forget_the_rest();
         assert_eq!(known.open(), 1);
         assert!(known.file(1).is_none() && known.period_us(3).is_none());
         assert!(known.file(2).is_some() && known.period_us(2) == Some(500_000));
+        known.begin(false);
+        assert_eq!(known.period_us(2), Some(500_000));
         known.forget(2);
         known.forget(2);
         assert_eq!(known.open(), 0);
+    }
+
+    #[test]
+    fn ways_are_held_up_to_a_limit() {
+        let mut known = Known::default();
+        for pod in 0..200 {
+            let held = Held {
+                file: file(),
+                period_us: 1,
+            };
+            known.hold(&format!("/pods/{pod}"), held);
+        }
+        assert!(known.ways.len() <= MAX_WAYS && known.on_way("/pods/199").is_some());
+        known.let_go("/pods/199");
+        assert!(known.on_way("/pods/199").is_none());
     }
 
     #[test]

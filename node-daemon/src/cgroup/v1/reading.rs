@@ -1,10 +1,11 @@
 //! One reading of the tree.
 
+use realtime_core::rt::group;
 use realtime_core::rt::plan::{Group, Tree};
 
-use super::super::folder::{Folder, Open, child};
+use super::super::folder::{Folder, Open, child, number_in};
 use super::super::{CgroupError, MAX_GROUPS, MAX_TASKS};
-use super::known::Known;
+use super::known::{Held, Known};
 use super::{PERIOD, RUNTIME, Scope, TASKS};
 use crate::sched;
 
@@ -39,24 +40,52 @@ impl<'a> Reading<'a> {
     pub(super) fn read(mut self) -> Result<Tree, CgroupError> {
         match self.scope {
             Scope::Around(group) => {
-                self.known.begin_way();
                 for above in way(group) {
                     self.below(above)?;
                 }
             }
-            Scope::Whole => {
-                self.known.begin();
+            Scope::Way(group) => {
+                let pods_group = self.pods_group;
+                for above in way(pods_group).filter(|above| *above != pods_group) {
+                    self.below(above)?;
+                }
+                for path in way(group).filter(|path| is_at_or_below(path, pods_group)) {
+                    self.alone(path)?;
+                }
+                if self.folder.has_children(group) {
+                    self.below(group)?;
+                }
+            }
+            Scope::Whole | Scope::Pods(_) => {
+                self.known.begin(self.scope == Scope::Whole);
                 let mut next = Vec::new();
                 for above in way(self.pods_group) {
                     next = self.below(above)?;
                 }
                 while let Some(group) = next.pop() {
-                    next.extend(self.below(&group)?);
+                    if self.goes_below(&group) {
+                        next.extend(self.below(&group)?);
+                    }
                 }
                 self.known.forget_the_rest();
             }
         }
         Ok(self.tree)
+    }
+
+    /// Whether there is something to see below a group.
+    fn goes_below(&self, path: &str) -> bool {
+        let Scope::Pods(pods) = self.scope else {
+            return true;
+        };
+        let has = |group: &Group| group.runtime_us != 0;
+        if self.tree.groups.get(path).is_some_and(has) {
+            return true;
+        }
+        match group::locate(path) {
+            None => true,
+            Some(located) => pods.contains(&located.pod) && self.folder.has_children(path),
+        }
     }
 
     /// Reads the groups directly below one, and of the root group its own values. Gives the groups that were found.
@@ -87,7 +116,7 @@ impl<'a> Reading<'a> {
         inode: u64,
     ) -> Result<Option<String>, CgroupError> {
         let path = child(&open.group, name);
-        let Some((runtime_us, period_us)) = self.values(open, name, inode, &path)? else {
+        let Some((runtime_us, period_us)) = self.values(open, name, inode)? else {
             self.known.forget(inode);
             return Ok(None);
         };
@@ -102,29 +131,22 @@ impl<'a> Reading<'a> {
         Ok(Some(path))
     }
 
-    /// Runtime and period; `None` when the group is gone. The period is remembered, but a whole reading looks again:
-    /// nobody changes one in the ordinary course.
+    /// Runtime and period; `None` when the group is gone. The period is remembered for a while: nobody changes one in the
+    /// ordinary course.
     fn values(
         &mut self,
         open: &Open<'_>,
         name: &str,
         inode: u64,
-        path: &str,
     ) -> Result<Option<(i64, u64)>, CgroupError> {
-        let around = matches!(self.scope, Scope::Around(_));
-        // What is on the way will be written to.
-        let on_way = match self.scope {
-            Scope::Around(group) => path != "/" && is_at_or_below(group, path),
-            Scope::Whole => false,
-        };
         let (runtime, file) = match self.known.file(inode) {
             Some(file) => (open.number_in(file, name, RUNTIME)?, None),
-            None => match open.open(name, RUNTIME, on_way)? {
+            None => match open.open(name, RUNTIME)? {
                 Some(file) => (open.number_in(&file, name, RUNTIME)?, Some(file)),
                 None => (None, None),
             },
         };
-        let period = match self.known.period_us(inode).filter(|_| around) {
+        let period = match self.known.period_us(inode) {
             Some(period) => Some(period),
             None => open
                 .number(name, PERIOD)?
@@ -133,19 +155,53 @@ impl<'a> Reading<'a> {
         let (Some(runtime), Some(period)) = (runtime, period) else {
             return Ok(None);
         };
-        // What only whole readings see is read rarely, and its files need not be held.
-        let file = file.filter(|_| around);
         self.known.remember(inode, period, file);
-        if on_way {
-            self.known.on_way(path, inode);
-        }
         Ok(Some((runtime, period)))
+    }
+
+    /// Reads one group on the way, and nothing beside it. Its file is held: it will be written to.
+    fn alone(&mut self, path: &str) -> Result<(), CgroupError> {
+        let say = || self.folder.path(path, RUNTIME);
+        let mut values = match self.known.on_way(path) {
+            Some(held) => number_in(&held.file, say)?.map(|runtime| (runtime, held.period_us)),
+            None => None,
+        };
+        if values.is_none() {
+            self.known.let_go(path);
+            let Some(open) = self.folder.group(path)? else {
+                return Ok(());
+            };
+            let (Some(file), Some(period)) = (open.open_both(RUNTIME)?, open.number("", PERIOD)?)
+            else {
+                return Ok(());
+            };
+            let period_us = u64::try_from(period).unwrap_or(0);
+            values = number_in(&file, say)?.map(|runtime| (runtime, period_us));
+            self.known.hold(path, Held { file, period_us });
+        }
+        let Some((runtime_us, period_us)) = values else {
+            return Ok(());
+        };
+        let mut realtime_tasks = false;
+        if runtime_us != 0
+            && self.threads_count(path)
+            && let Some(open) = self.folder.group(path)?
+        {
+            realtime_tasks = has_realtime(&open, "")?;
+        }
+        let group = Group {
+            runtime_us,
+            period_us,
+            realtime_tasks,
+        };
+        self.tree.groups.insert(path.to_owned(), group);
+        Ok(())
     }
 
     fn threads_count(&self, path: &str) -> bool {
         let counts = match self.scope {
-            Scope::Whole => true,
-            Scope::Around(group) => path == group,
+            Scope::Whole | Scope::Pods(_) => true,
+            Scope::Around(group) | Scope::Way(group) => path == group,
         };
         counts && is_at_or_below(path, self.pods_group)
     }

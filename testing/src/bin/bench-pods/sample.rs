@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Pod;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use realtime_core::names::HOOK_SOCKET;
 use serde_json::{Value, json};
 
@@ -41,7 +44,8 @@ fn after(groups: &Groups, bundles: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without hook and NRI: until the group has its budget, looked at without a pause.
+/// Without hook and NRI: until the kernel tells of a write after which the group has its budget. Who looked again and again
+/// without a pause would keep the daemon from the CPU that both wake on.
 pub fn appearing(node: &Node, pod: &Pod, number: usize) -> anyhow::Result<Duration> {
     let groups = node.groups(pod, number)?;
     let sandbox = before(node, pod, &groups)?;
@@ -49,17 +53,25 @@ pub fn appearing(node: &Node, pod: &Pod, number: usize) -> anyhow::Result<Durati
     let file = groups.container.join(RUNTIME);
     let wanted = format!("{BUDGET}\n");
     let mut text = [0; 32];
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
 
     let began = Instant::now();
     fs::create_dir(&groups.container)?;
     let open = File::open(&file)?;
+    inotify.add_watch(&file, AddWatchFlags::IN_MODIFY)?;
     let took = loop {
         let length = open.read_at(&mut text, 0)?;
         let now = began.elapsed();
         if text[..length] == *wanted.as_bytes() {
             break now;
         }
-        ensure!(now < LIMIT, "no budget within {LIMIT:?}");
+        let left = LIMIT.checked_sub(now).context("no budget in time")?;
+        let mut ready = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
+        ensure!(
+            poll(&mut ready, PollTimeout::try_from(left)?)? > 0,
+            "no budget within {LIMIT:?}"
+        );
+        inotify.read_events()?;
     };
     after(&groups, &[sandbox, bundle])?;
     Ok(took)
