@@ -13,6 +13,7 @@ pub(crate) mod directory;
 mod error;
 pub(crate) mod kubeconfig;
 mod supervisor;
+pub(crate) mod token;
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -23,10 +24,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::authentication::v1::BoundObjectReference;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{Api, DynamicObject, GetParams, PostParams};
+use kube::api::{Api, DynamicObject, GetParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rand::RngExt as _;
@@ -55,9 +56,6 @@ const START_ATTEMPTS: usize = 5;
 /// Ready takes 2 to 4 s; this is for a machine that is starved.
 const READY_TIME_LIMIT: Duration = Duration::from_mins(2);
 const READY_INTERVAL: Duration = Duration::from_millis(25);
-
-/// Longer than any test or sandbox runs.
-pub(crate) const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
 
 /// What a control plane may have beyond the usual.
 #[derive(Clone, Debug, Default)]
@@ -255,30 +253,14 @@ impl ControlPlane {
         service_account: &str,
         pod: Option<&Pod>,
     ) -> Result<PathBuf, Error> {
-        let name = format!("{namespace}/{service_account}");
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client().await?, namespace);
-        let request = TokenRequest {
-            spec: TokenRequestSpec {
-                expiration_seconds: Some(TOKEN_SECONDS),
-                bound_object_ref: pod.map(|pod| BoundObjectReference {
-                    api_version: Some("v1".to_owned()),
-                    kind: Some("Pod".to_owned()),
-                    name: pod.metadata.name.clone(),
-                    uid: pod.metadata.uid.clone(),
-                }),
-                ..TokenRequestSpec::default()
-            },
-            ..TokenRequest::default()
-        };
-        let token = accounts
-            .create_token_request(service_account, &PostParams::default(), &request)
-            .await
-            .map_err(Error::kube(format!(
-                "asking for a token of ServiceAccount {name}"
-            )))?
-            .status
-            .map(|status| status.token)
-            .ok_or_else(|| Error::NoToken(name))?;
+        let bound_to = pod.map(|pod| BoundObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+        });
+        let client = self.admin_client().await?;
+        let token = token::token(client, namespace, service_account, bound_to).await?;
         let holder = pod
             .and_then(|pod| pod.metadata.name.as_deref())
             .unwrap_or(service_account);

@@ -26,14 +26,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::authentication::v1::BoundObjectReference;
 use kube::Client;
-use kube::api::{Api, DynamicObject, PostParams};
+use kube::api::DynamicObject;
 
 use crate::control_plane::directory::Directory;
 use crate::control_plane::kubeconfig::User;
-use crate::control_plane::{self, TOKEN_SECONDS, apply};
+use crate::control_plane::token::token;
+use crate::control_plane::{self, apply};
 use crate::programs::Program;
 use cgroups::Hierarchies;
 pub use error::Error;
@@ -175,25 +175,10 @@ impl RealNode {
         &self,
         namespace: &str,
         service_account: &str,
-        bound_object_ref: Option<BoundObjectReference>,
+        bound_to: Option<BoundObjectReference>,
     ) -> Result<PathBuf, Error> {
-        let action = format!("asking for a token of ServiceAccount {namespace}/{service_account}");
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client().await?, namespace);
-        let request = TokenRequest {
-            spec: TokenRequestSpec {
-                expiration_seconds: Some(TOKEN_SECONDS),
-                bound_object_ref,
-                ..TokenRequestSpec::default()
-            },
-            ..TokenRequest::default()
-        };
-        let token = accounts
-            .create_token_request(service_account, &PostParams::default(), &request)
-            .await
-            .map_err(Error::kube(action))?
-            .status
-            .map(|status| status.token)
-            .unwrap_or_default();
+        let client = self.admin_client().await?;
+        let token = token(client, namespace, service_account, bound_to).await?;
         let name = format!("kubeconfigs/{namespace}.{service_account}");
         self.write_kubeconfig(&name, namespace, &User::Token(&token))?;
         Ok(self.file(&name))

@@ -152,17 +152,9 @@ async fn demo(shell: &Shell, node: &RealNode) -> anyhow::Result<()> {
             "V",
         )
         .await?;
+    let budget = r#"jsonpath={.status.podBudget}{"\n"}"#;
     shell
-        .run(
-            "kubectl",
-            &[
-                "get",
-                "rtn",
-                name,
-                "-o",
-                "jsonpath={.status.podBudget}{\"\\n\"}",
-            ],
-        )
+        .run("kubectl", &["get", "rtn", name, "-o", budget])
         .await?;
     let pod = format!(
         r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "spinner", "annotations": {{"realtime": "true", "rt_runtime_us": "25000"}}}},
@@ -192,17 +184,9 @@ async fn demo(shell: &Shell, node: &RealNode) -> anyhow::Result<()> {
             "Applied",
         )
         .await?;
+    let containers = r#"jsonpath={.status.podBudget.containers}{"\n"}"#;
     shell
-        .run(
-            "kubectl",
-            &[
-                "get",
-                "rtn",
-                name,
-                "-o",
-                "jsonpath={.status.podBudget.containers}{\"\\n\"}",
-            ],
-        )
+        .run("kubectl", &["get", "rtn", name, "-o", containers])
         .await?;
     shell
         .run(

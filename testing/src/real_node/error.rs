@@ -58,14 +58,6 @@ pub enum Error {
         /// The last lines of the logs.
         tails: String,
     },
-    /// The API server refuses, or the client fails.
-    #[error("{action}: {source}")]
-    Kube {
-        /// What was asked.
-        action: String,
-        /// The reason.
-        source: Box<kube::Error>,
-    },
     /// Manifests can't be applied.
     #[error(transparent)]
     Apply(#[from] apply::Error),
@@ -81,14 +73,6 @@ impl Error {
             action,
             path,
             source,
-        }
-    }
-
-    pub(super) fn kube(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
-        let action = action.into();
-        move |source| Self::Kube {
-            action,
-            source: Box::new(source),
         }
     }
 }

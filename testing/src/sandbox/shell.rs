@@ -94,7 +94,8 @@ impl Shell {
 
     /// Shows a command and runs it; it has to succeed.
     pub async fn run(&self, program: &str, arguments: &[&str]) -> Result<(), ShellError> {
-        println!("\n$ {program} {}", arguments.join(" "));
+        let typed: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
+        println!("\n$ {program} {}", typed.join(" "));
         let path = self.path(program);
         let status = self.command(&path, arguments).status().await;
         let status = status.map_err(|source| ShellError::Run {
@@ -142,6 +143,15 @@ impl Shell {
     }
 }
 
+/// A word as it is typed in a shell: what is copied from the screen does the same.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +171,25 @@ mod tests {
             shell().exports(),
             "  export KUBECONFIG=/k/config\n  export PATH=/bin:/ours:$PATH"
         );
+    }
+
+    #[test]
+    fn what_is_shown_can_be_typed() {
+        for (word, typed) in [
+            (
+                "docs/examples/worker-rt.yaml",
+                "docs/examples/worker-rt.yaml",
+            ),
+            ("name=a,b", "name=a,b"),
+            (
+                r#"jsonpath={.status}{"\n"}"#,
+                r#"'jsonpath={.status}{"\n"}'"#,
+            ),
+            ("", "''"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(quoted(word), typed);
+        }
     }
 
     #[tokio::test]
