@@ -36,7 +36,7 @@ mod tests {
             assert!(is_runtimes(name, line), "{name:?} {line:?}");
         }
         for (name, line) in [
-            ("first-act\n", "first-act\03600\0"),
+            ("first-act\n", "first-act\x003600\0"),
             ("init\n", "/sbin/init\0"),
             ("exe\n", "/proc/self/exe\0serve\0"),
             ("sh\n", "sh\0init\0"),
