@@ -62,13 +62,7 @@ fn has_pods(host: &Host, mount: &str, group: &PodsGroup) -> bool {
 impl Ground {
     /// Looks. `pods_group`: a person's word of where the kubelet's group is.
     pub async fn look(host: &Host, settings: &Settings, pods_group: Option<&str>) -> Self {
-        let facts = look::facts(
-            host,
-            settings.enabled,
-            settings.setting,
-            settings.hcbs_gate,
-        )
-        .await;
+        let facts = look::facts(host, settings.enabled, settings.setting, settings.hcbs_gate).await;
         let mode = modes::mode(&facts);
         let mounts = Mounts::read(host).unwrap_or_default();
         let hierarchy = match (mode.mode, &mounts.v1_cpu, &mounts.v2) {
@@ -183,10 +177,16 @@ impl Ground {
         };
         let below = match (hierarchy, scope) {
             (Hierarchy::V1(v1), scope) if self.has_budgets() => return v1.read(pods_group, scope),
+            (Hierarchy::V1(v1), Scope::Whole) => v1.groups_below(pods_group)?,
+            (Hierarchy::V2(v2), Scope::Whole) => v2.groups_below(pods_group)?,
             (Hierarchy::V1(v1), Scope::Pods(pods)) => v1.pods_below(pods_group, pods)?,
             (Hierarchy::V2(v2), Scope::Pods(pods)) => v2.pods_below(pods_group, pods)?,
-            (Hierarchy::V1(v1), _) => v1.groups_below(pods_group)?,
-            (Hierarchy::V2(v2), _) => v2.groups_below(pods_group)?,
+            (Hierarchy::V1(v1), Scope::Around(group) | Scope::Way(group)) => {
+                v1.at_or_below(group)?
+            }
+            (Hierarchy::V2(v2), Scope::Around(group) | Scope::Way(group)) => {
+                v2.at_or_below(group)?
+            }
         };
         let mut tree = Tree::default();
         for group in below {

@@ -70,10 +70,22 @@ impl Folder {
 
     /// Whether groups may be below a group: its folder has other links than its own two. False when it isn't there.
     pub(super) fn has_children(&self, group: &str) -> bool {
-        relative(group)
-            .ok()
-            .and_then(|relative| fs::statat(&self.open, relative, AtFlags::SYMLINK_NOFOLLOW).ok())
-            .is_some_and(|stat| stat.st_nlink != 2)
+        self.links(group).is_some_and(|links| links != 2)
+    }
+
+    fn links(&self, group: &str) -> Option<u64> {
+        let found = fs::statat(&self.open, relative(group).ok()?, AtFlags::SYMLINK_NOFOLLOW);
+        found.ok().map(|found| found.st_nlink)
+    }
+
+    /// A group and those below it; empty when it isn't there.
+    pub(super) fn at_or_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
+        if self.links(group).is_none() {
+            return Ok(Vec::new());
+        }
+        let mut found = self.all_below(group, |_| true)?;
+        found.insert(0, group.to_owned());
+        Ok(found)
     }
 
     /// A group's file, open.

@@ -52,7 +52,12 @@ impl V2 {
         self.folder.all_below(group, |_| true)
     }
 
-    /// The same, but of the groups of pods only what is below those of these.
+    /// A group and those below it, parents before children; none when it isn't there.
+    pub fn at_or_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
+        self.folder.at_or_below(group)
+    }
+
+    /// Those below one, but of the groups of pods only what is below those of these.
     pub fn pods_below(
         &self,
         group: &str,

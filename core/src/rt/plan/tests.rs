@@ -384,4 +384,12 @@ fn what_is_beside_a_way_may_be_remembered() {
     // What was read is not overwritten by what is remembered.
     way.remember_beside("/kubepods", "/kubepods/pod3/c", &remembered);
     assert_eq!(way.groups["/kubepods/besteffort/pod2"].runtime_us, 0);
+    // Who has nothing is nobody's matter.
+    let before = way.clone();
+    way.remember_beside(
+        "/kubepods",
+        new,
+        &BTreeMap::from([("/kubepods/pod9".to_owned(), 0)]),
+    );
+    assert_eq!(way, before);
 }

@@ -55,15 +55,15 @@ pub(super) struct Node<'a> {
 
 impl Tree {
     /// Adds groups of which nothing but the budget is remembered: those directly below the groups on the way from the pods'
-    /// group to `group`, and not on it. Enough for a plan that raises `group` and nothing else; the kernel judges whether
-    /// they are as they were.
+    /// group to `group`, and not on it; of those that have none nothing is to be known. Enough for a plan that raises `group`
+    /// and nothing else; the kernel judges whether they are as they were.
     pub fn remember_beside<'a>(
         &mut self,
         pods_group: &str,
         group: &str,
         remembered: impl IntoIterator<Item = (&'a String, &'a i64)>,
     ) {
-        for (path, &runtime_us) in remembered {
+        for (path, &runtime_us) in remembered.into_iter().filter(|(_, has)| **has != 0) {
             let on_way = |parent: &str| {
                 group
                     .strip_prefix(parent)
