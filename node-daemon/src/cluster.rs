@@ -3,6 +3,7 @@
 //! Every write names the resourceVersion that its decision stands on: when the object changed meanwhile, nothing is
 //! written, and the next round decides anew. Nothing but this node's own objects is read or written here.
 
+mod connection;
 mod own_node;
 
 use std::pin::Pin;
@@ -12,11 +13,12 @@ use futures::{Stream, StreamExt as _};
 use kube::api::PostParams;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher::watcher};
-use kube::{Api, Client, Config, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::RealtimeNodeStatus;
 use realtime_core::names;
 
+pub use connection::client;
 pub use own_node::NodeView;
 
 /// Longer than any answer of an API server that is well; a connection that died silently is noticed after it.
@@ -121,13 +123,6 @@ pub async fn answer<T>(
             words: format!("no answer within {} s", ANSWER.as_secs()),
         }),
     }
-}
-
-/// A client for the daemon: kube's own repetitions are off. They would repeat an eviction that a PodDisruptionBudget
-/// holds (429) until nobody waits for the answer any more; every round is repeated anyhow.
-pub fn client(mut config: Config) -> kube::Result<Client> {
-    config.default_retry = false;
-    Client::try_from(config)
 }
 
 type Watch = Pin<Box<dyn Stream<Item = Result<Event<RealtimeNode>, watcher::Error>> + Send>>;
@@ -263,7 +258,9 @@ impl Cluster {
     }
 
     /// Takes an object unless a newer one is known: a watch lags behind our own writes.
-    fn accept(&mut self, object: RealtimeNode) -> bool {
+    fn accept(&mut self, mut object: RealtimeNode) -> bool {
+        // Who wrote which field: nobody asks, and it is larger than the rest.
+        object.metadata.managed_fields = None;
         let version = |object: &RealtimeNode| object.resource_version()?.parse::<u64>().ok();
         if let Some(seen) = &self.seen {
             if object.resource_version() == seen.resource_version() {
@@ -295,9 +292,14 @@ impl Cluster {
         let Some(seen) = &self.seen else {
             return Err(ClusterError::Missing { action });
         };
-        let mut object = seen.clone();
-        object.status = Some(status);
-        object.metadata.managed_fields = None;
+        // The old status is not copied: with many pods it is large.
+        let mut metadata = seen.metadata.clone();
+        metadata.managed_fields = None;
+        let object = RealtimeNode {
+            metadata,
+            spec: seen.spec.clone(),
+            status: Some(status),
+        };
         let params = PostParams {
             field_manager: Some(names::DAEMON_FIELD_MANAGER.to_owned()),
             ..PostParams::default()

@@ -35,7 +35,9 @@ pub fn status(
     facts: &Facts,
     now: &Time,
 ) -> RealtimeNodeStatus {
-    let old = before.status.clone().unwrap_or_default();
+    // Not a copy: with many pods it is large.
+    let none = RealtimeNodeStatus::default();
+    let old = before.status.as_ref().unwrap_or(&none);
     let generation = before.metadata.generation;
     let drifted = drifted(&facts.drift);
     let conditions = next
@@ -59,13 +61,13 @@ pub fn status(
         drift: since(&facts.drift, &old.drift, now),
         conditions: with_others(conditions, &old.conditions),
         pod_budget: match &facts.pods {
-            None => old.pod_budget,
+            None => old.pod_budget.clone(),
             // Nothing is set.
             Some(pods) if pods.condition.is_none() => None,
             Some(pods) => Some(pods.status.clone()),
         },
         // Not this part's word.
-        latency: old.latency,
+        latency: old.latency.clone(),
     }
 }
 
@@ -167,14 +169,36 @@ fn with_others(mut ours: Vec<Condition>, old: &[Condition]) -> Vec<Condition> {
 /// Whether two statuses say the same, the words of conditions aside: a drain's message counts pods and seconds, and isn't
 /// worth a write each second.
 pub fn same_but_words(left: &RealtimeNodeStatus, right: &RealtimeNodeStatus) -> bool {
-    let wordless = |status: &RealtimeNodeStatus| {
-        let mut status = status.clone();
-        for condition in &mut status.conditions {
-            condition.message.clear();
-        }
-        status
+    // Each field by its name, so that none is forgotten; copies of all would be large with many pods.
+    let RealtimeNodeStatus {
+        observed_generation,
+        phase,
+        turn,
+        kernel,
+        host,
+        topology,
+        pod_budget,
+        latency,
+        drift,
+        conditions,
+    } = left;
+    let wordless = |condition: &Condition| Condition {
+        message: String::new(),
+        ..condition.clone()
     };
-    wordless(left) == wordless(right)
+    *observed_generation == right.observed_generation
+        && *phase == right.phase
+        && *turn == right.turn
+        && *kernel == right.kernel
+        && *host == right.host
+        && *topology == right.topology
+        && *pod_budget == right.pod_budget
+        && *latency == right.latency
+        && *drift == right.drift
+        && conditions
+            .iter()
+            .map(wordless)
+            .eq(right.conditions.iter().map(wordless))
 }
 
 /// What an Event says about a change of phase, when it is one.

@@ -150,15 +150,17 @@ impl InCluster {
         };
         let now = Time(Timestamp::now());
         let status = report::status(seen, wanted, observed, next, facts, &now);
-        let old = seen.status.clone().unwrap_or_default();
-        if status == old {
+        let none = RealtimeNodeStatus::default();
+        let old = seen.status.as_ref().unwrap_or(&none);
+        if status == *old {
             return Ok(());
         }
         let lately = self.written.is_some_and(|when| when.elapsed() < WORDS);
-        if lately && next.step == Step::Drain && report::same_but_words(&status, &old) {
+        if lately && next.step == Step::Drain && report::same_but_words(&status, old) {
             return Ok(());
         }
-        self.write(status, old.phase).await
+        let before = old.phase;
+        self.write(status, before).await
     }
 
     async fn write(
