@@ -87,7 +87,10 @@ async fn before_the_kubelet(node: &mut Node) {
     assert_eq!(told.mode, Some(BudgetMode::V2Policy));
     assert_eq!(
         told.evidence.as_deref(),
-        Some("a thread in a group of its own became SCHED_FIFO")
+        // The gate is open, and this kernel is one that Linux has merged.
+        Some(
+            "a thread in a group of its own became SCHED_FIFO; the gate V2Hcbs is open, and no group has cpu.rt.max"
+        )
     );
     assert_eq!(
         (

@@ -59,6 +59,12 @@ fn has_pods(host: &Host, mount: &str, group: &PodsGroup) -> bool {
     })
 }
 
+/// The container's own group: with crun the processes are in one below it, which alone says nothing of whose it is.
+fn container_of(group: &str) -> &str {
+    let own = group::locate(group).and_then(|located| group.get(..located.own));
+    own.unwrap_or(group)
+}
+
 impl Ground {
     /// Looks. `pods_group`: a person's word of where the kubelet's group is.
     pub async fn look(host: &Host, settings: &Settings, pods_group: Option<&str>) -> Self {
@@ -182,10 +188,10 @@ impl Ground {
             (Hierarchy::V1(v1), Scope::Pods(pods)) => v1.pods_below(pods_group, pods)?,
             (Hierarchy::V2(v2), Scope::Pods(pods)) => v2.pods_below(pods_group, pods)?,
             (Hierarchy::V1(v1), Scope::Around(group) | Scope::Way(group)) => {
-                v1.at_or_below(group)?
+                v1.at_or_below(container_of(group))?
             }
             (Hierarchy::V2(v2), Scope::Around(group) | Scope::Way(group)) => {
-                v2.at_or_below(group)?
+                v2.at_or_below(container_of(group))?
             }
         };
         let mut tree = Tree::default();

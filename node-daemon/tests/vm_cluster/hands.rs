@@ -22,6 +22,8 @@ pub const ACTOR: &str = "/vm/actor";
 pub const DAEMON: &str = "/vm/daemon";
 /// The daemon's kubeconfig.
 pub const KUBECONFIG: &str = "/vm/kubeconfig";
+/// The daemon's configuration file.
+const CONFIG: &str = "/vm/daemon.yaml";
 /// The host's port on which the test speaks.
 pub const PORT: u16 = 7000;
 /// The name of the machine's Node.
@@ -167,8 +169,10 @@ impl Hands {
     fn start_daemon(&mut self) -> Value {
         self.kill_daemon();
         let log = File::options().create(true).append(true).open(LOG).unwrap();
+        fs::write(CONFIG, "feature_gates: [V2Hcbs]\n").unwrap();
         let daemon = Command::new(DAEMON)
             .args(["--kubeconfig", KUBECONFIG, "--node-name", NODE])
+            .args(["--config", CONFIG])
             .args(["--log", "realtime_node_daemon=debug,info"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -21,7 +21,9 @@ impl Round<'_> {
             };
             let granted = assignment.request.runtime.is_none() || plan.granted.contains_key(group);
             if granted && state.waiting.iter().any(|waiting| waiting.id == *id) {
-                // By the runtime's own word: it waits for us.
+                // By the runtime's own word: it waits for us. That is all there is to say, also of a group that a round
+                // has seen before its process was in it.
+                state.unbegun.remove(id);
                 let besides = state.besides.entry(id.clone()).or_default();
                 besides.before_start = Some(true);
             } else if granted && (state.unbegun.contains(id) || !state.besides.contains_key(id)) {
