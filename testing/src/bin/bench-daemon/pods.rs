@@ -42,6 +42,7 @@ const FILLER: usize = 4_000;
 pub async fn measure(
     cluster: &Cluster,
     daemon: &Path,
+    brief: bool,
     say: impl Fn(&str),
 ) -> anyhow::Result<Vec<(String, Usage)>> {
     let folder = cluster.control_plane.directory().join(NODE);
@@ -77,7 +78,7 @@ pub async fn measure(
     bench.until(PODS).await?;
     measured.push((format!("with {PODS} pods that ask"), bench.usage().await?));
     let mut made = PODS;
-    for until in CHURNED {
+    for until in CHURNED.into_iter().filter(|_| !brief) {
         say(&format!("others come in their place: {until} in all"));
         while made < PODS + until {
             let going = pods.drain(..AT_ONCE * 4).collect();
