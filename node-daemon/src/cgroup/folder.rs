@@ -94,6 +94,16 @@ impl Folder {
         beneath(self.open.as_fd(), &format!("{relative}/{file}"), flags)
     }
 
+    /// A group's file, to read and to write it; `None` when it isn't there.
+    pub(super) fn open_both(
+        &self,
+        group: &str,
+        file: &str,
+    ) -> Result<Option<OwnedFd>, CgroupError> {
+        gone_is_none(self.file(group, file, OFlags::RDWR))
+            .map_err(|error| self.failed(group, file, error))
+    }
+
     /// The numbers of a group's file, one a line; at most `limit`. Empty when the group isn't there.
     pub(super) fn numbers(
         &self,
@@ -215,12 +225,6 @@ impl Open<'_> {
     pub(super) fn open(&self, below: &str, file: &str) -> Result<Option<OwnedFd>, CgroupError> {
         gone_is_none(self.file(below, file, OFlags::RDONLY))
             .map_err(|error| self.folder.failed(&child(&self.group, below), file, error))
-    }
-
-    /// A file of this group, to read and to write it; `None` when it isn't there.
-    pub(super) fn open_both(&self, file: &str) -> Result<Option<OwnedFd>, CgroupError> {
-        gone_is_none(self.file("", file, OFlags::RDWR))
-            .map_err(|error| self.folder.failed(&self.group, file, error))
     }
 
     /// The beginning of a file of this group, at most 4096 bytes; `None` when it isn't there.

@@ -50,8 +50,8 @@ pub enum Scope<'a> {
     /// A group, the groups above it, and those directly below each of them: nothing below a group beside. Enough to
     /// raise this one group.
     Around(&'a str),
-    /// A group, what is directly below it, the groups above it, and those beside the pods' group and above. Enough for who
-    /// remembers what the other pods have.
+    /// A group that is new (its period isn't looked at), what is directly below it, the groups above it, and those beside
+    /// the pods' group and above. Enough for who remembers what the other pods have.
     Way(&'a str),
 }
 

@@ -1,7 +1,10 @@
 //! One reading of the tree.
 
 use realtime_core::rt::group;
+use realtime_core::rt::micros::PERIOD_US;
 use realtime_core::rt::plan::{Group, Tree};
+
+use rustix::fs::OFlags;
 
 use super::super::folder::{Folder, Open, child, number_in};
 use super::super::{CgroupError, MAX_GROUPS, MAX_TASKS};
@@ -168,14 +171,20 @@ impl<'a> Reading<'a> {
         };
         if values.is_none() {
             self.known.let_go(path);
-            let Some(open) = self.folder.group(path)? else {
+            let Some(file) = self.folder.open_both(path, RUNTIME)? else {
                 return Ok(());
             };
-            let (Some(file), Some(period)) = (open.open_both(RUNTIME)?, open.number("", PERIOD)?)
-            else {
-                return Ok(());
+            // That of a group that was made a moment ago is what it always is; the next whole reading looks.
+            let new = matches!(self.scope, Scope::Way(group) if path == group);
+            let period_us = if new {
+                PERIOD_US
+            } else {
+                match self.folder.file(path, PERIOD, OFlags::RDONLY) {
+                    Ok(file) => number_in(&file, say)?
+                        .map_or(0, |period| u64::try_from(period).unwrap_or(0)),
+                    Err(_) => return Ok(()),
+                }
             };
-            let period_us = u64::try_from(period).unwrap_or(0);
             values = number_in(&file, say)?.map(|runtime| (runtime, period_us));
             self.known.hold(path, Held { file, period_us });
         }
