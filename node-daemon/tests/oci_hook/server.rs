@@ -208,8 +208,11 @@ async fn only_root_is_heard() {
     }
     let unheard = other(served.socket());
     assert_eq!(unheard.code, Some(3), "{unheard:?}");
+    // The daemon hangs up at once: before the hook has spoken, while it speaks, or while it waits for the answer.
     assert!(
-        unheard.stderr.contains("hung up") || unheard.stderr.contains("reset"),
+        ["Broken pipe", "reset", "hung up"]
+            .iter()
+            .any(|words| unheard.stderr.contains(words)),
         "{unheard:?}"
     );
 }
