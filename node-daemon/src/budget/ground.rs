@@ -59,12 +59,6 @@ fn has_pods(host: &Host, mount: &str, group: &PodsGroup) -> bool {
     })
 }
 
-/// The container's own group: with crun the processes are in one below it, which alone says nothing of whose it is.
-fn container_of(group: &str) -> &str {
-    let own = group::locate(group).and_then(|located| group.get(..located.own));
-    own.unwrap_or(group)
-}
-
 impl Ground {
     /// Looks. `pods_group`: a person's word of where the kubelet's group is.
     pub async fn look(host: &Host, settings: &Settings, pods_group: Option<&str>) -> Self {
@@ -181,18 +175,10 @@ impl Ground {
         let (Some(hierarchy), Some(pods_group)) = (&self.hierarchy, &self.pods_group) else {
             return Ok(Tree::default());
         };
-        let below = match (hierarchy, scope) {
-            (Hierarchy::V1(v1), scope) if self.has_budgets() => return v1.read(pods_group, scope),
-            (Hierarchy::V1(v1), Scope::Whole) => v1.groups_below(pods_group)?,
-            (Hierarchy::V2(v2), Scope::Whole) => v2.groups_below(pods_group)?,
-            (Hierarchy::V1(v1), Scope::Pods(pods)) => v1.pods_below(pods_group, pods)?,
-            (Hierarchy::V2(v2), Scope::Pods(pods)) => v2.pods_below(pods_group, pods)?,
-            (Hierarchy::V1(v1), Scope::Around(group) | Scope::Way(group)) => {
-                v1.at_or_below(container_of(group))?
-            }
-            (Hierarchy::V2(v2), Scope::Around(group) | Scope::Way(group)) => {
-                v2.at_or_below(container_of(group))?
-            }
+        let below = match hierarchy {
+            Hierarchy::V1(v1) if self.has_budgets() => return v1.read(pods_group, scope),
+            Hierarchy::V1(v1) => v1.groups(pods_group, scope)?,
+            Hierarchy::V2(v2) => v2.groups(pods_group, scope)?,
         };
         let mut tree = Tree::default();
         for group in below {

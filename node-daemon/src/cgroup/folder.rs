@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use realtime_core::rt::group;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{CgroupError, MAX_DEPTH, MAX_GROUPS, is_gone};
+use super::{CgroupError, MAX_DEPTH, MAX_GROUPS, Scope, is_gone};
 use crate::host::Host;
 
 /// Set once the kernel has refused openat2 (before 5.6, or a seccomp filter).
@@ -78,14 +79,27 @@ impl Folder {
         found.ok().map(|found| found.st_nlink)
     }
 
-    /// A group and those below it; empty when it isn't there.
-    pub(super) fn at_or_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
-        if self.links(group).is_none() {
-            return Ok(Vec::new());
+    /// The groups of a scope, parents before children.
+    pub(super) fn groups(
+        &self,
+        pods_group: &str,
+        scope: Scope<'_>,
+    ) -> Result<Vec<String>, CgroupError> {
+        match scope {
+            Scope::Whole => self.all_below(pods_group, |_| true),
+            Scope::Pods(pods) => self.all_below(pods_group, |path| {
+                group::locate(path).is_none_or(|located| pods.contains(&located.pod))
+            }),
+            Scope::Around(group) | Scope::Way(group) => {
+                let own = container_of(group);
+                if self.links(own).is_none() {
+                    return Ok(Vec::new());
+                }
+                let mut found = self.all_below(own, |_| true)?;
+                found.insert(0, own.to_owned());
+                Ok(found)
+            }
         }
-        let mut found = self.all_below(group, |_| true)?;
-        found.insert(0, group.to_owned());
-        Ok(found)
     }
 
     /// A group's file, open.
@@ -259,6 +273,12 @@ impl Open<'_> {
         }
         beneath(self.fd.as_fd(), &format!("{below}/{file}"), flags)
     }
+}
+
+/// The container's own group: with crun the processes are in one below it, which alone says nothing of whose it is.
+fn container_of(group: &str) -> &str {
+    let own = group::locate(group).and_then(|located| group.get(..located.own));
+    own.unwrap_or(group)
 }
 
 /// The path of a group directly below another; the group's own for an empty name.

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
-use realtime_core::rt::group::{self, Controller, PodUid};
+use realtime_core::rt::group::{Controller, PodUid};
 use realtime_core::rt::plan::{Tree, Write};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -151,20 +151,9 @@ impl V1 {
         self.folder.all_below(group, |_| true)
     }
 
-    /// A group and those below it, parents before children; none when it isn't there.
-    pub fn at_or_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
-        self.folder.at_or_below(group)
-    }
-
-    /// Those below one, but of the groups of pods only what is below those of these.
-    pub fn pods_below(
-        &self,
-        group: &str,
-        pods: &BTreeSet<PodUid>,
-    ) -> Result<Vec<String>, CgroupError> {
-        let goes_below =
-            |path: &str| group::locate(path).is_none_or(|located| pods.contains(&located.pod));
-        self.folder.all_below(group, goes_below)
+    /// The groups of a scope, parents before children, without what they have.
+    pub fn groups(&self, pods_group: &str, scope: Scope<'_>) -> Result<Vec<String>, CgroupError> {
+        self.folder.groups(pods_group, scope)
     }
 
     /// The group of a process; `None` when it is gone, or its group is.

@@ -1,11 +1,9 @@
 //! The unified hierarchy: whose threads are whose. Writes nothing: it has no budgets that could be written.
 
-use std::collections::BTreeSet;
-
-use realtime_core::rt::group::{self, Controller, PodUid};
+use realtime_core::rt::group::Controller;
 
 use super::folder::Folder;
-use super::{CgroupError, MAX_TASKS};
+use super::{CgroupError, MAX_TASKS, Scope};
 use crate::host::Host;
 
 /// The threads directly in a group.
@@ -52,20 +50,9 @@ impl V2 {
         self.folder.all_below(group, |_| true)
     }
 
-    /// A group and those below it, parents before children; none when it isn't there.
-    pub fn at_or_below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
-        self.folder.at_or_below(group)
-    }
-
-    /// Those below one, but of the groups of pods only what is below those of these.
-    pub fn pods_below(
-        &self,
-        group: &str,
-        pods: &BTreeSet<PodUid>,
-    ) -> Result<Vec<String>, CgroupError> {
-        let goes_below =
-            |path: &str| group::locate(path).is_none_or(|located| pods.contains(&located.pod));
-        self.folder.all_below(group, goes_below)
+    /// The groups of a scope, parents before children, without what they have.
+    pub fn groups(&self, pods_group: &str, scope: Scope<'_>) -> Result<Vec<String>, CgroupError> {
+        self.folder.groups(pods_group, scope)
     }
 
     /// A process is in the group or below; false when the group isn't there. The root always has some.

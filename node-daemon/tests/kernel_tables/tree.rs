@@ -78,6 +78,15 @@ fn what_is_around_a_group_is_the_way_to_it_and_what_is_beside_the_way() {
         tree(&bench, Scope::Around(&a)).groups[&bench.group("kubepods/pod2")].period_us,
         500_000
     );
+    // Also for the groups on a way, whose files are held.
+    let way = |group: &str| tree(&bench, Scope::Way(&bench.group(group)));
+    way("kubepods/pod1/a");
+    bench.write_period("kubepods/pod1", 500_000).unwrap();
+    tree(&bench, Scope::Whole);
+    assert_eq!(
+        way("kubepods/pod1/a").groups[&bench.group("kubepods/pod1")].period_us,
+        500_000
+    );
     // What isn't there isn't read, and is no error.
     let gone = bench.group("kubepods/pod9/z");
     assert!(

@@ -81,6 +81,13 @@ impl Known {
         self.ways.insert(path.to_owned(), held);
     }
 
+    /// What was seen of a group's period: one on a way has it, too.
+    pub(super) fn saw_period(&mut self, path: &str, period_us: u64) {
+        if let Some(held) = self.ways.get_mut(path) {
+            held.period_us = period_us;
+        }
+    }
+
     /// A group on a way that is gone.
     pub(super) fn let_go(&mut self, path: &str) {
         self.ways.remove(path);
@@ -177,6 +184,12 @@ mod tests {
             known.hold(&format!("/pods/{pod}"), held);
         }
         assert!(known.ways.len() <= MAX_WAYS && known.on_way("/pods/199").is_some());
+        known.saw_period("/pods/199", 7);
+        known.saw_period("/pods/1000", 7);
+        assert_eq!(
+            known.on_way("/pods/199").map(|held| held.period_us),
+            Some(7)
+        );
         known.let_go("/pods/199");
         assert!(known.on_way("/pods/199").is_none());
     }

@@ -123,6 +123,7 @@ impl<'a> Reading<'a> {
             self.known.forget(inode);
             return Ok(None);
         };
+        self.known.saw_period(&path, period_us);
         let realtime_tasks =
             runtime_us != 0 && self.threads_count(&path) && has_realtime(open, name)?;
         let group = Group {
