@@ -6,10 +6,10 @@ mod pod;
 mod pods;
 mod process;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Parser;
 
 use cluster::Cluster;
@@ -38,17 +38,16 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    for program in [&args.daemon, &args.standin] {
-        ensure!(
-            program.is_file(),
-            "{} is not there: `make bench` builds it",
-            program.display()
-        );
-    }
+    // Whole: they are started from other folders than this.
+    let whole = |program: &Path| {
+        std::fs::canonicalize(program)
+            .with_context(|| format!("{}: `make bench` builds it", program.display()))
+    };
+    let (daemon, standin) = (whole(&args.daemon)?, whole(&args.standin)?);
     let began = Instant::now();
     let say = |what: &str| eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f32());
     say("starting etcd and kube-apiserver");
-    let cluster = Cluster::start(&args.daemon, &args.standin).await?;
+    let cluster = Cluster::start(&daemon, &standin).await?;
 
     say("a node switches to the real-time kernel, another one is only looked at");
     let pids = cluster.settle().await?;
@@ -71,7 +70,7 @@ async fn main() -> anyhow::Result<()> {
             say(&format!("no pods: {reason}"));
             Vec::new()
         }
-        None => pods::measure(&cluster, &args.daemon, args.brief, say).await?,
+        None => pods::measure(&cluster, &daemon, args.brief, say).await?,
     };
     say("done");
 

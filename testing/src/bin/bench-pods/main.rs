@@ -8,7 +8,7 @@ mod sample;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::Parser;
 use rand::RngExt as _;
 use realtime_testing::real_node::{Runtime, cannot_run};
@@ -43,11 +43,9 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    ensure!(
-        args.daemon.is_file(),
-        "{} is not there: `make bench` builds it",
-        args.daemon.display()
-    );
+    // Whole: it is started from other folders than this.
+    let daemon = std::fs::canonicalize(&args.daemon)
+        .with_context(|| format!("{}: `make bench` builds it", args.daemon.display()))?;
     let budgets = PathBuf::from("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists();
     let missing = cannot_run(Runtime::Containerd)
         .or_else(|| (!budgets).then(|| "the kernel has no budgets for groups".to_owned()));
@@ -58,7 +56,7 @@ async fn main() -> anyhow::Result<()> {
     let began = Instant::now();
     let say = |what: &str| eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f32());
     say("starting a node");
-    let node = Node::start(&args.daemon).await?;
+    let node = Node::start(&daemon).await?;
     let mut lines = Vec::new();
     for others in [0, OTHERS] {
         if others > 0 {
@@ -74,7 +72,7 @@ async fn main() -> anyhow::Result<()> {
         say(&format!("{} containers with it", args.hooked));
         let process = sample::Process::start(&node)?;
         let times = run(&node, "hooked", args.hooked, |pod, number| {
-            sample::hooked(&node, &args.daemon, &process, pod, number)
+            sample::hooked(&node, &daemon, &process, pod, number)
         })
         .await?;
         process.end()?;
