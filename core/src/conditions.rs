@@ -209,6 +209,8 @@ pub mod reason {
     pub const POLICY_REFUSED: &str = "PolicyRefused";
     /// Less is wanted than before, and real-time threads keep the old budget.
     pub const BUDGET_KEPT: &str = "BudgetKept";
+    /// Event on a pod: somebody else wrote to a container's budget, and it was put right.
+    pub const BUDGET_OVERWRITTEN: &str = "BudgetOverwritten";
     /// Real-time threads use more than the container's budget, which the kernel doesn't enforce on this node.
     pub const OVERRUN: &str = "Overrun";
     /// An exec probe's process runs beside real-time threads as SCHED_OTHER, and may never get the CPU.

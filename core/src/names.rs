@@ -60,6 +60,9 @@ pub const RESOURCE_RUNTIME_US: &str = "realtime.openshift.io/runtime-us";
 pub const CONFIG_MAP_NAMESPACES: &str = "realtime-pod-namespaces";
 /// Where, on the host, the daemon listens for what the OCI hook says.
 pub const HOOK_SOCKET: &str = "/run/realtime-node-daemon/hook.sock";
+/// On the host while pods' groups may have budgets of the daemon's: a daemon that finds it, and nobody who gives any more,
+/// takes them back. Goes with a reboot, as they do.
+pub const BUDGETS_GIVEN: &str = "/run/realtime-node-daemon/budgets-given";
 /// Where the daemon puts its own program on the host, for the OCI hook to run.
 pub const HOOK_PROGRAM: &str = "/var/lib/realtime-node-daemon/bin/realtime-node-daemon";
 

@@ -166,13 +166,16 @@ impl Agent {
             return Ok(self.side.stand_down().await?);
         };
         if let Some(budgets) = &self.budgets {
+            budgets.remember(self.side.status());
             budgets.set(Some(&spec));
         }
         if self.own_cpus {
             keep_to_reserved(&spec);
         }
         let mut facts = self.eyes.facts(&self.host, &spec);
-        facts.pods = self.budgets.as_mut().map(budget::Handle::told);
+        if let Some(budgets) = &mut self.budgets {
+            facts.pods = budgets.told();
+        }
         if let Some((when, of, observed, next)) = self.rest.take()
             && of == wanted
             && when.elapsed() < LOOKED

@@ -2,7 +2,8 @@
 //! each what it asks for by one function and one writer. What is to be done, `core::rt` decides.
 //!
 //! It runs beside the agent, which a reboot or a package system may hold up for minutes: [`Handle`] is all that the two
-//! know of each other. Nothing here survives the process: the kernel's files are the record.
+//! know of each other. Nothing here survives the process but a mark that budgets were given: the kernel's files are the
+//! record of which.
 
 pub(crate) mod bundle;
 mod cache;
@@ -23,7 +24,9 @@ mod withdraw;
 use std::time::Duration;
 
 use kube::Client;
-use realtime_core::api::realtime_node::{NodePodBudgetStatus, RealtimeNodeSpec};
+use realtime_core::api::realtime_node::{
+    ContainerBudget, NodePodBudgetStatus, RealtimeNodeSpec, RealtimeNodeStatus,
+};
 use realtime_core::conditions::Decided;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -37,12 +40,48 @@ use settings::Word;
 const GAP: Duration = Duration::from_secs(2);
 
 /// What is told to the cluster.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Told {
-    /// `status.podBudget`.
-    pub status: NodePodBudgetStatus,
-    /// `BudgetReady`.
-    pub condition: Option<Decided>,
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// Nothing since the daemon began: what the status says holds until it is known better. Taken back for that moment,
+    /// the node's capacity would be gone for the scheduler, at each start of a daemon.
+    NotYet {
+        /// Its entries, once they are known: what they say is no news for their pods.
+        before: Vec<ContainerBudget>,
+    },
+    /// Nobody gives anything.
+    Nothing,
+    /// This.
+    Pods {
+        /// `status.podBudget`.
+        status: NodePodBudgetStatus,
+        /// `BudgetReady`.
+        condition: Decided,
+    },
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self::NotYet { before: Vec::new() }
+    }
+}
+
+impl Told {
+    /// `status.podBudget` since the daemon began.
+    pub fn status(&self) -> Option<&NodePodBudgetStatus> {
+        match self {
+            Self::NotYet { .. } | Self::Nothing => None,
+            Self::Pods { status, .. } => Some(status),
+        }
+    }
+
+    /// The entries that were told last, by this daemon or one before.
+    pub fn entries(&self) -> &[ContainerBudget] {
+        match self {
+            Self::NotYet { before } => before,
+            Self::Nothing => &[],
+            Self::Pods { status, .. } => &status.containers,
+        }
+    }
 }
 
 /// The agent's end.
@@ -50,6 +89,7 @@ pub struct Told {
 pub struct Handle {
     config: Cgroup,
     settings: watch::Sender<Word>,
+    from_engine: watch::Sender<Told>,
     told: watch::Receiver<Told>,
     last: Instant,
 }
@@ -66,7 +106,7 @@ pub fn start(host: &Host, client: Client, node: &str, config: &Cgroup) -> (Handl
         node: node.to_owned(),
         pods_group: config.pods_group.clone(),
         settings: to_engine,
-        told: from_engine,
+        told: from_engine.clone(),
         knocks,
         news,
     };
@@ -74,6 +114,7 @@ pub fn start(host: &Host, client: Client, node: &str, config: &Cgroup) -> (Handl
     let handle = Handle {
         config: config.clone(),
         settings,
+        from_engine,
         told,
         last: Instant::now(),
     };
@@ -88,6 +129,22 @@ impl Handle {
             let changed = *known != settings;
             *known = settings;
             changed
+        });
+    }
+
+    /// What the node's status says, as long as this daemon has not said anything itself.
+    pub fn remember(&self, status: Option<&RealtimeNodeStatus>) {
+        let entries = status
+            .and_then(|status| status.pod_budget.as_ref())
+            .map(|told| &told.containers);
+        self.from_engine.send_if_modified(|told| {
+            if let (Told::NotYet { before }, Some(entries)) = (told, entries)
+                && before.is_empty()
+            {
+                before.clone_from(entries);
+            }
+            // Nothing that is to be told.
+            false
         });
     }
 

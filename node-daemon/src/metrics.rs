@@ -145,8 +145,9 @@ impl Late {
 
 /// Each status counts, also between scrapes.
 async fn count(mut told: watch::Receiver<Told>, state: Arc<State>) {
+    let none = NodePodBudgetStatus::default();
     loop {
-        state.see(&told.borrow_and_update().status);
+        state.see(told.borrow_and_update().status().unwrap_or(&none));
         // The engine has ended: the last numbers stay.
         if told.changed().await.is_err() {
             return;
@@ -213,7 +214,7 @@ impl State {
     }
 
     fn text(&self) -> String {
-        let status = self.told.borrow().status.clone();
+        let status = self.told.borrow().status().cloned().unwrap_or_default();
         let late = self.see(&status);
         let mut held = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_none() {

@@ -22,8 +22,8 @@ pub struct Facts {
     pub topology: NodeTopology,
     /// Where the node differs from its spec, bounded.
     pub drift: Vec<Drift>,
-    /// Pods' real-time scheduling; `None`: nobody looks after it.
-    pub pods: Option<budget::Told>,
+    /// Pods' real-time scheduling.
+    pub pods: budget::Told,
 }
 
 /// The status that says what was seen and decided. Times of what stayed the same are kept.
@@ -45,7 +45,7 @@ pub fn status(
         .iter()
         .cloned()
         .chain([drifted])
-        .chain(facts.pods.as_ref().and_then(|pods| pods.condition.clone()))
+        .chain(budget_ready(&facts.pods))
         .map(|decided| decided.timed(&old.conditions, generation, now))
         .collect::<Vec<_>>();
     RealtimeNodeStatus {
@@ -59,12 +59,10 @@ pub fn status(
             old.topology.as_ref(),
         )),
         drift: since(&facts.drift, &old.drift, now),
-        conditions: with_others(conditions, &old.conditions),
+        conditions: with_others(conditions, &old.conditions, &facts.pods),
         pod_budget: match &facts.pods {
-            None => old.pod_budget.clone(),
-            // Nothing is set.
-            Some(pods) if pods.condition.is_none() => None,
-            Some(pods) => Some(pods.status.clone()),
+            budget::Told::NotYet { .. } => old.pod_budget.clone(),
+            told => told.status().cloned(),
         },
         // Not this part's word.
         latency: old.latency.clone(),
@@ -157,13 +155,22 @@ fn drifted(drift: &[Drift]) -> Decided {
 }
 
 /// Conditions that somebody else writes stay.
-fn with_others(mut ours: Vec<Condition>, old: &[Condition]) -> Vec<Condition> {
+fn with_others(mut ours: Vec<Condition>, old: &[Condition], pods: &budget::Told) -> Vec<Condition> {
     for condition in old {
-        if conditions::find(&ours, &condition.type_).is_none() {
+        // Where nobody gives anything there is nothing to be ready.
+        let is_over = condition.type_ == conditions::BUDGET_READY && *pods == budget::Told::Nothing;
+        if !is_over && conditions::find(&ours, &condition.type_).is_none() {
             ours.push(condition.clone());
         }
     }
     ours
+}
+
+fn budget_ready(pods: &budget::Told) -> Option<Decided> {
+    match pods {
+        budget::Told::NotYet { .. } | budget::Told::Nothing => None,
+        budget::Told::Pods { condition, .. } => Some(condition.clone()),
+    }
 }
 
 /// Whether two statuses say the same, the words of conditions aside: a drain's message counts pods and seconds, and isn't
@@ -235,7 +242,7 @@ pub fn concerns_the_node(phase: Option<NodePhase>) -> bool {
 mod tests {
     use super::*;
     use k8s_openapi::jiff::Timestamp;
-    use realtime_core::api::realtime_node::DriftArea;
+    use realtime_core::api::realtime_node::{DriftArea, NodePodBudgetStatus};
 
     fn at(seconds: i64) -> Time {
         Time(Timestamp::from_second(seconds).unwrap())
@@ -349,6 +356,41 @@ mod tests {
         let status = told(&node, Step::Rest, vec![], 2);
         assert!(status.conditions.contains(&foreign));
         assert_eq!(status.conditions.len(), 3);
+    }
+
+    #[test]
+    fn pods_status_stays_until_it_is_known_better_and_goes_where_nobody_gives() {
+        let ready = |words: &str| Decided::new(conditions::BUDGET_READY, Some(true), "r", words);
+        let given = |micros| NodePodBudgetStatus {
+            capacity_microseconds: Some(micros),
+            ..NodePodBudgetStatus::default()
+        };
+        let mut node = RealtimeNode::default();
+        node.status = Some(RealtimeNodeStatus {
+            conditions: vec![ready("before").timed(&[], None, &at(1))],
+            pod_budget: Some(given(1)),
+            ..RealtimeNodeStatus::default()
+        });
+        let tells = |pods| {
+            let facts = Facts {
+                pods,
+                ..Facts::default()
+            };
+            let wanted = Wanted::default();
+            let next = next(Step::Rest);
+            let status = status(&node, &wanted, &observed(), &next, &facts, &at(2));
+            let words = conditions::find(&status.conditions, conditions::BUDGET_READY)
+                .map(|ready| ready.message.clone());
+            (status.pod_budget, words)
+        };
+        let before = Some("before".to_owned());
+        assert_eq!(tells(budget::Told::default()), (Some(given(1)), before));
+        assert_eq!(tells(budget::Told::Nothing), (None, None));
+        let pods = budget::Told::Pods {
+            status: given(2),
+            condition: ready("now"),
+        };
+        assert_eq!(tells(pods), (Some(given(2)), Some("now".to_owned())));
     }
 
     #[test]

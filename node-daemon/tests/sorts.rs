@@ -79,6 +79,8 @@ async fn settings_change_while_pods_run() {
     let lab = Lab::start(Runtime::Containerd, spec()).await;
     settings::who_may_ask(&lab).await;
     settings::how_much_there_is(&lab).await;
+    settings::the_next_daemon_takes_back(&lab).await;
+    settings::overwritten(&lab).await;
     settings::an_exec_probe_is_told(&lab).await;
     settings::required(&lab).await;
     reader::the_programs_say_the_same(&lab).await;

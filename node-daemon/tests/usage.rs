@@ -18,6 +18,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use realtime_core::api::realtime_node::NodePodBudgetStatus;
+use realtime_core::conditions::{BUDGET_READY, Decided};
 use realtime_node_daemon::budget::Told;
 use realtime_node_daemon::host::Host;
 use realtime_node_daemon::metrics::Server;
@@ -275,9 +276,9 @@ async fn metrics_are_served_and_well_formed() {
         !answer.contains("realtime_node_capacity_seconds"),
         "{answer}"
     );
-    sender.send_replace(Told {
+    sender.send_replace(Told::Pods {
         status: status(),
-        condition: None,
+        condition: Decided::new(BUDGET_READY, Some(true), "V1Budget", String::new()),
     });
     let answer = ask(address, "GET /metrics").await;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -1,10 +1,11 @@
 //! What is told of pods' real-time scheduling: an entry for each container that asks, the node's condition, and what is
 //! news for a pod. Turns values into values; every sentence names what helps.
 
+mod news;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::group::ContainerId;
 use super::modes::Mode;
@@ -15,6 +16,7 @@ use super::settle::{Assignment, PodKey, Settled};
 use crate::api::realtime_node::{BudgetMode, ContainerBudget, ContainerBudgetState};
 use crate::conditions::{self, Decided, reason};
 use crate::short;
+pub use news::{PodNews, news, overwritten};
 
 /// As many containers are listed: more would make the object too large for the API server (1.5 MB).
 pub const MAX_ENTRIES: usize = 1000;
@@ -61,21 +63,6 @@ pub enum Verdict {
     Applied,
     /// It doesn't get it, and why, with the remedy.
     Refused(String),
-}
-
-/// News for a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodNews {
-    /// Which.
-    pub pod: PodKey,
-    /// The API's uid.
-    pub uid: String,
-    /// Something is wrong.
-    pub warning: bool,
-    /// `RealtimeApplied`, `RealtimeRefused`, or what is wrong although it was applied.
-    pub reason: &'static str,
-    /// In words.
-    pub note: String,
 }
 
 /// The entries, in the order of pods and their containers, at most [`MAX_ENTRIES`].
@@ -348,76 +335,4 @@ fn is_lasting(finding: &Finding) -> bool {
         | Finding::ForeignPeriod { .. } => true,
         Finding::Drift { .. } | Finding::Kept { .. } => false,
     }
-}
-
-/// What changed for pods from one list of entries to the next: one word a pod and reason.
-pub fn news(
-    before: &[ContainerBudget],
-    after: &[ContainerBudget],
-    pods: &BTreeMap<PodKey, Pod>,
-) -> Vec<PodNews> {
-    let old: BTreeMap<_, _> = before
-        .iter()
-        .map(|entry| (key(entry), (entry.state, entry.reason.as_deref())))
-        .collect();
-    let mut told: BTreeMap<(PodKey, &'static str), (Vec<String>, bool)> = BTreeMap::new();
-    for entry in after {
-        let now = (entry.state, entry.reason.as_deref());
-        if entry.state == ContainerBudgetState::Pending || old.get(&key(entry)) == Some(&now) {
-            continue;
-        }
-        let pod = (entry.namespace.clone(), entry.pod.clone());
-        let warning = entry.reason.is_some();
-        let reason = match (entry.state, entry.reason.as_deref()) {
-            (ContainerBudgetState::Refused, _) => reason::REALTIME_REFUSED,
-            (_, Some(reason::OVERRUN)) => reason::OVERRUN,
-            (_, Some(reason::EXEC_PROBE)) => reason::EXEC_PROBE,
-            (_, Some(reason::BUDGET_KEPT)) => reason::BUDGET_KEPT,
-            _ => reason::REALTIME_APPLIED,
-        };
-        let (words, wrong) = told.entry((pod, reason)).or_default();
-        words.push(words_of(entry));
-        *wrong |= warning;
-    }
-    told.into_iter()
-        .filter_map(|((pod, reason), (words, warning))| {
-            let uid = pods.get(&pod)?.uid.clone();
-            // The same sentence for several containers is one.
-            let words: BTreeSet<String> = words.into_iter().collect();
-            let note = words.into_iter().collect::<Vec<_>>().join("; ");
-            Some(PodNews {
-                pod,
-                uid,
-                warning,
-                reason,
-                note,
-            })
-        })
-        .collect()
-}
-
-fn key(entry: &ContainerBudget) -> (&str, &str, &str) {
-    (&entry.namespace, &entry.pod, &entry.container)
-}
-
-fn words_of(entry: &ContainerBudget) -> String {
-    let container = &entry.container;
-    if let Some(message) = &entry.message {
-        let reason = entry.reason.as_deref().unwrap_or_default();
-        return format!("container {container}: {reason}: {message}");
-    }
-    let budget = entry
-        .applied_microseconds
-        .map(|micros| format!("{micros} µs of each second on each CPU"));
-    let policy = entry.policy.as_ref().map(|policy| match entry.priority {
-        Some(priority) => format!("{policy}:{priority}"),
-        None => policy.clone(),
-    });
-    let what: Vec<String> = budget.into_iter().chain(policy).collect();
-    let when = match entry.assigned_before_start {
-        Some(true) => ", before its process started",
-        Some(false) => ", after its process had started",
-        None => "",
-    };
-    format!("container {container} has {}{when}", what.join(" and "))
 }

@@ -8,6 +8,7 @@ use realtime_core::audit::{MAX_DRIFT, bounded};
 use realtime_core::kernel::{Boot, Record, Wanted};
 
 use super::AgentError;
+use crate::budget;
 use crate::host::{Host, HostError};
 use crate::observe::{self, Known, Told, Trigger, Triggers};
 use crate::report::Facts;
@@ -54,7 +55,7 @@ impl Eyes {
             host: known.facts.host.clone(),
             topology: known.facts.topology.clone(),
             drift: bounded(audited.audit.drift, MAX_DRIFT),
-            pods: None,
+            pods: budget::Told::default(),
         };
         self.found = Some((spec.clone(), facts.clone()));
         facts

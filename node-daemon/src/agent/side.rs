@@ -4,7 +4,7 @@ mod alone;
 mod in_cluster;
 
 use realtime_core::api::RealtimeNode;
-use realtime_core::api::realtime_node::RealtimeNodeSpec;
+use realtime_core::api::realtime_node::{RealtimeNodeSpec, RealtimeNodeStatus};
 use realtime_core::kernel::{Drain, Next, Observed, Surroundings, Wanted};
 
 use super::{AgentError, Pause};
@@ -53,6 +53,14 @@ impl Side {
         match self {
             Self::Cluster(side) => side.is_hidden(),
             Self::Alone(_) => false,
+        }
+    }
+
+    /// What was told last, by this daemon or one before.
+    pub(super) fn status(&self) -> Option<&RealtimeNodeStatus> {
+        match self {
+            Self::Cluster(side) => side.status(),
+            Self::Alone(_) => None,
         }
     }
 

@@ -74,8 +74,17 @@ impl Engine {
                 let known = settings == Word::Nothing;
                 cache = None;
                 state = State::default();
-                self.told
-                    .send_if_modified(|told| std::mem::take(told) != Told::default());
+                if known {
+                    self.told.send_if_modified(|told| {
+                        std::mem::replace(told, Told::Nothing) != Told::Nothing
+                    });
+                }
+                if known && last.is_none() && withdraw::is_marked(&self.host) {
+                    // Given by a daemon before this one, which didn't live to take it back.
+                    let settings = Box::new(Settings::nothing());
+                    let ground = Ground::look(&self.host, &settings, self.pods_group.as_deref());
+                    last = Some((ground.await, settings));
+                }
                 last =
                     last.filter(|(ground, settings)| withdraw::pass(&self.host, ground, settings));
                 tokio::select! {
@@ -122,6 +131,9 @@ impl Engine {
             );
             state.found = Some(found);
             state.looks = 0;
+        }
+        if ground.has_budgets() && ground.is_firm() {
+            withdraw::mark(&self.host);
         }
         // Longer each time: a kubelet that doesn't come is not looked for all the time.
         state.looks = state.looks.saturating_add(1);

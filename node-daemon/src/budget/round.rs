@@ -306,6 +306,7 @@ impl Round<'_> {
         let plan = match &self.ground.hierarchy {
             Some(Hierarchy::V1(v1)) if self.ground.has_budgets() => {
                 let mut plan = plan::plan(&settled.wanted, &tree, &limits);
+                self.note_foreign(cache, state, &tree, &settled, &plan);
                 let failed = writer::apply_each(v1, &plan.writes);
                 self.look_after(state, &tree, &mut plan, failed);
                 if plan.findings.iter().any(Finding::keeps) {

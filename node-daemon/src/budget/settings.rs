@@ -53,6 +53,19 @@ impl Word {
 }
 
 impl Settings {
+    /// Nobody gives anything, on a kernel as it is found.
+    pub fn nothing() -> Self {
+        Self {
+            enabled: true,
+            setting: ModeSetting::Auto,
+            hcbs_gate: false,
+            capacity_us: 0,
+            reserve_us: 0,
+            largest: RuntimeMicros::WHOLE,
+            namespaces: None,
+        }
+    }
+
     /// For a node: the profile's word, else the configuration file's, else none.
     pub fn of(spec: Option<&RealtimeNodeSpec>, config: &Cgroup) -> Option<Self> {
         let setting = match config.handler {

@@ -43,6 +43,8 @@ pub struct State {
     pub served: BTreeSet<String>,
     /// What each group has by our own last look or write: another value was written by somebody else.
     pub expected: BTreeMap<String, i64>,
+    /// Containers' groups that somebody else wrote to, and whose pods were told: once is enough.
+    pub overwritten: BTreeSet<String>,
     /// Groups that are gone, what they had, and until when the kernel may count it, by [`Self::now`].
     pub going: BTreeMap<String, (i64, Duration)>,
     /// Containers' groups whose budget the kernel has refused for longer than dying groups take, and its words.

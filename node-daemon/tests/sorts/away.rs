@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::{
     ContainerBudget, ContainerBudgetState, NodePodBudgetStatus,
 };
@@ -81,6 +85,8 @@ pub async fn everybody_in_turn(lab: &Lab) {
             told.allocated_microseconds == Some(21_000)
         })
         .await;
+    assert_eq!(applied(lab, "stays").await, 1);
+    let told = Reader::of(lab);
     lab.kill_daemon();
     let meanwhile = ["sleep", "7302"];
     run(
@@ -105,6 +111,10 @@ pub async fn everybody_in_turn(lab: &Lab) {
         ..entry
     });
     assert_eq!(entry_of(&after, "stays"), before);
+    // The next daemon's start is no news: neither for the scheduler, which counts by the capacity, nor for the pod.
+    told.has_always_seen_a_capacity();
+    lab.event("meanwhile", "RealtimeApplied").await;
+    assert_eq!(applied(lab, "stays").await, 1);
     lab.delete("meanwhile").await;
     lab.allocated_is(21_000).await;
 
@@ -157,6 +167,44 @@ pub async fn everybody_in_turn(lab: &Lab) {
     assert_eq!(process(lab, &["first-act", "7301"]), Some(stays));
     lab.delete("stays").await;
     lab.allocated_is(0).await;
+}
+
+/// Looks at the node's status all the time.
+struct Reader(JoinHandle<bool>, Arc<AtomicBool>);
+
+impl Reader {
+    fn of(lab: &Lab) -> Self {
+        let nodes: Api<RealtimeNode> = Api::all(lab.client.clone());
+        let name = lab.node.options().node_name.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let runtime = tokio::runtime::Handle::current();
+        let looking = std::thread::spawn(move || {
+            let mut always = true;
+            while !asked.load(Ordering::Relaxed) {
+                let node = runtime.block_on(nodes.get(&name)).expect("RealtimeNode");
+                let told = node.status.and_then(|status| status.pod_budget);
+                always &= told.is_some_and(|told| told.capacity_microseconds.is_some());
+            }
+            always
+        });
+        Self(looking, stop)
+    }
+
+    fn has_always_seen_a_capacity(self) {
+        self.1.store(true, Ordering::Relaxed);
+        assert!(self.0.join().expect("looked"), "the capacity was gone");
+    }
+}
+
+/// How many Events say that a pod has what it asked for.
+async fn applied(lab: &Lab, pod: &str) -> usize {
+    let events: Api<Event> = Api::namespaced(lab.client.clone(), "default");
+    let of_pod = ListParams::default().fields(&format!("involvedObject.name={pod}"));
+    let list = events.list(&of_pod).await.expect("Events");
+    list.iter()
+        .filter(|event| event.reason.as_deref() == Some("RealtimeApplied"))
+        .count()
 }
 
 /// Until the API server answers.

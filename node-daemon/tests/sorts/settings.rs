@@ -139,6 +139,46 @@ pub async fn how_much_there_is(lab: &Lab) {
     lab.allocated_is(0).await;
 }
 
+/// A daemon dies, and when the next one comes nobody gives any more: it takes back what it never gave itself.
+pub async fn the_next_daemon_takes_back(lab: &Lab) {
+    let owed = ["sleep", "7405"];
+    run(lab, pod("owed", &budget("20000"), &owed), "Running").await;
+    has(lab, &owed, 20_000).await;
+    lab.kill_daemon();
+    set(lab, Value::Null).await;
+    assert_eq!(lab.allocated(), 20_000);
+    lab.start_daemon();
+    has(lab, &owed, 0).await;
+    lab.allocated_is(0).await;
+    lab.wait_for("silence", |told| told.mode.is_none()).await;
+    set(
+        lab,
+        json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}),
+    )
+    .await;
+    has(lab, &owed, 20_000).await;
+    lab.delete("owed").await;
+    lab.allocated_is(0).await;
+}
+
+/// What somebody else writes is told to the pod, and put right.
+pub async fn overwritten(lab: &Lab) {
+    let command = ["sleep", "7406"];
+    run(lab, pod("meddled", &budget("20000"), &command), "Running").await;
+    let group = has(lab, &command, 20_000).await.group;
+    entry_is(lab, "meddled", ContainerBudgetState::Applied, None).await;
+    std::fs::write(group.join("cpu.rt_runtime_us"), "5000").expect("a foreign write");
+    has(lab, &command, 20_000).await;
+    let note = lab.event("meddled", "BudgetOverwritten").await.message;
+    let note = note.expect("a note");
+    assert!(
+        note.contains("5000") && note.contains("has 20000 again"),
+        "{note}"
+    );
+    lab.delete("meddled").await;
+    lab.allocated_is(0).await;
+}
+
 /// A program in a container beside its real-time threads.
 pub async fn an_exec_probe_is_told(lab: &Lab) {
     let mut probed = pod("probed", &budget("20000"), &["first-act", "7411"]);

@@ -1,6 +1,7 @@
 //! What is told in each case, and that nothing is told twice.
 
-use super::super::micros::RuntimeMicros;
+use super::super::micros::{PERIOD_US, RuntimeMicros};
+use super::super::plan::{Group, Tree};
 use super::super::pod::{PodSpec, PodStatus};
 use super::super::request::{Refused, Request, Scheduling};
 use super::*;
@@ -252,6 +253,35 @@ fn news_is_told_once() {
         condition(&mode(BudgetMode::Off), &[], &[]).status,
         Some(false)
     );
+}
+
+#[test]
+fn what_somebody_else_wrote_is_told_and_what_we_changed_is_not() {
+    let case = Case::granted(25_000);
+    let all = pods(json!({"containers": [{"name": "main"}]}));
+    let told = |known: i64, found: i64| {
+        let known = BTreeMap::from([("/g".to_owned(), known)]);
+        let mut tree = Tree::default();
+        let group = Group {
+            runtime_us: found,
+            period_us: PERIOD_US,
+            realtime_tasks: false,
+        };
+        tree.groups.insert("/g".to_owned(), group);
+        overwritten(&known, &tree, &case.plan, &case.settled, &all)
+            .into_iter()
+            .map(|(group, news)| (group.to_owned(), news))
+            .collect::<Vec<_>>()
+    };
+    let news = told(25_000, 7_000);
+    assert_eq!((news.len(), news[0].0.as_str()), (1, "/g"));
+    let news = &news[0].1;
+    assert_eq!((news.reason, news.warning), ("BudgetOverwritten", true));
+    assert!(news.note.contains("7000") && news.note.contains("25000 again"));
+    // As it is to be; given another one by the pod; new to us.
+    for (known, found) in [(25_000, 25_000), (20_000, 20_000), (20_000, 7_000)] {
+        assert_eq!(told(known, found), []);
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl InCluster {
         }
     }
 
-    fn status(&self) -> Option<&RealtimeNodeStatus> {
+    pub(super) fn status(&self) -> Option<&RealtimeNodeStatus> {
         self.cluster.seen()?.status.as_ref()
     }
 

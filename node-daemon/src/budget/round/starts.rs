@@ -56,7 +56,7 @@ impl Round<'_> {
     }
 
     fn told_once(&self) -> bool {
-        self.told.borrow().condition.is_some()
+        self.told.borrow().status().is_some()
     }
 }
 

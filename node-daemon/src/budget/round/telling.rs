@@ -51,7 +51,7 @@ impl Round<'_> {
             BudgetMode::Blocked | BudgetMode::Off => 0,
         };
         let condition = outcome::condition(&self.ground.mode, &entries, &plan.findings);
-        let now = Told {
+        let now = Told::Pods {
             status: NodePodBudgetStatus {
                 mode: Some(self.ground.mode.mode),
                 evidence: Some(self.ground.mode.evidence.clone()),
@@ -60,15 +60,11 @@ impl Round<'_> {
                 allocated_microseconds: Some(plan.allocated_us.max(0)),
                 containers: entries,
             },
-            condition: Some(condition),
+            condition,
         };
         let news = {
             let before = self.told.borrow();
-            outcome::news(
-                &before.status.containers,
-                &now.status.containers,
-                &cache.asking,
-            )
+            outcome::news(before.entries(), now.entries(), &cache.asking)
         };
         for news in news {
             // Full: Events are a courtesy.
@@ -79,5 +75,26 @@ impl Round<'_> {
             *told = now;
             changed
         });
+    }
+
+    /// What somebody else wrote to containers' groups is told once for each of them; that it is put right, each time.
+    pub(super) fn note_foreign(
+        &self,
+        cache: &Cache,
+        state: &mut State,
+        tree: &Tree,
+        settled: &Settled,
+        plan: &Plan,
+    ) {
+        let found = outcome::overwritten(&state.expected, tree, plan, settled, &cache.asking);
+        state
+            .overwritten
+            .retain(|group| tree.groups.contains_key(group));
+        for (group, news) in found {
+            if state.overwritten.insert(group.to_owned()) {
+                tracing::warn!(pod = news.pod.1, group, words = news.note, "overwritten");
+                let _ = self.news.try_send(news);
+            }
+        }
     }
 }

@@ -1,0 +1,130 @@
+//! What is an Event for a pod: what it asked for has come, or not, or somebody else took it away. Turns values into values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::realtime_node::{ContainerBudget, ContainerBudgetState};
+use crate::conditions::reason;
+use crate::rt::plan::{Plan, Tree};
+use crate::rt::pod::Pod;
+use crate::rt::settle::{PodKey, Settled};
+
+/// News for a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodNews {
+    /// Which.
+    pub pod: PodKey,
+    /// The API's uid.
+    pub uid: String,
+    /// Something is wrong.
+    pub warning: bool,
+    /// `RealtimeApplied`, `RealtimeRefused`, or what is wrong although it was applied.
+    pub reason: &'static str,
+    /// In words.
+    pub note: String,
+}
+
+/// What changed for pods from one list of entries to the next: one word a pod and reason.
+pub fn news(
+    before: &[ContainerBudget],
+    after: &[ContainerBudget],
+    pods: &BTreeMap<PodKey, Pod>,
+) -> Vec<PodNews> {
+    let old: BTreeMap<_, _> = before
+        .iter()
+        .map(|entry| (key(entry), (entry.state, entry.reason.as_deref())))
+        .collect();
+    let mut told: BTreeMap<(PodKey, &'static str), (Vec<String>, bool)> = BTreeMap::new();
+    for entry in after {
+        let now = (entry.state, entry.reason.as_deref());
+        if entry.state == ContainerBudgetState::Pending || old.get(&key(entry)) == Some(&now) {
+            continue;
+        }
+        let pod = (entry.namespace.clone(), entry.pod.clone());
+        let warning = entry.reason.is_some();
+        let reason = match (entry.state, entry.reason.as_deref()) {
+            (ContainerBudgetState::Refused, _) => reason::REALTIME_REFUSED,
+            (_, Some(reason::OVERRUN)) => reason::OVERRUN,
+            (_, Some(reason::EXEC_PROBE)) => reason::EXEC_PROBE,
+            (_, Some(reason::BUDGET_KEPT)) => reason::BUDGET_KEPT,
+            _ => reason::REALTIME_APPLIED,
+        };
+        let (words, wrong) = told.entry((pod, reason)).or_default();
+        words.push(words_of(entry));
+        *wrong |= warning;
+    }
+    told.into_iter()
+        .filter_map(|((pod, reason), (words, warning))| {
+            let uid = pods.get(&pod)?.uid.clone();
+            // The same sentence for several containers is one.
+            let words: BTreeSet<String> = words.into_iter().collect();
+            let note = words.into_iter().collect::<Vec<_>>().join("; ");
+            Some(PodNews {
+                pod,
+                uid,
+                warning,
+                reason,
+                note,
+            })
+        })
+        .collect()
+}
+
+fn key(entry: &ContainerBudget) -> (&str, &str, &str) {
+    (&entry.namespace, &entry.pod, &entry.container)
+}
+
+fn words_of(entry: &ContainerBudget) -> String {
+    let container = &entry.container;
+    if let Some(message) = &entry.message {
+        let reason = entry.reason.as_deref().unwrap_or_default();
+        return format!("container {container}: {reason}: {message}");
+    }
+    let budget = entry
+        .applied_microseconds
+        .map(|micros| format!("{micros} µs of each second on each CPU"));
+    let policy = entry.policy.as_ref().map(|policy| match entry.priority {
+        Some(priority) => format!("{policy}:{priority}"),
+        None => policy.clone(),
+    });
+    let what: Vec<String> = budget.into_iter().chain(policy).collect();
+    let when = match entry.assigned_before_start {
+        Some(true) => ", before its process started",
+        Some(false) => ", after its process had started",
+        None => "",
+    };
+    format!("container {container} has {}{when}", what.join(" and "))
+}
+
+/// Containers whose budget somebody else wrote over, by their groups, as news for their pods. `known` is what each group had
+/// by our own last look or write, in `tree` is what it has, and the plan puts it right.
+pub fn overwritten<'a>(
+    known: &BTreeMap<String, i64>,
+    tree: &Tree,
+    plan: &Plan,
+    settled: &'a Settled,
+    pods: &BTreeMap<PodKey, Pod>,
+) -> Vec<(&'a str, PodNews)> {
+    let news = settled.assignments.iter().filter_map(|assignment| {
+        let (_, group) = assignment.at.as_ref()?;
+        let (had, gets) = (known.get(group)?, plan.granted.get(group)?);
+        let found = tree.groups.get(group)?.runtime_us;
+        // Where more or less is wanted than before, it is not told apart.
+        if had != gets || found == *had {
+            return None;
+        }
+        let note = format!(
+            "container {}: somebody else wrote {found} to cpu.rt_runtime_us of its cgroup, which had {had}; it has {had} again. \
+             Only one program may manage real-time budgets on a node",
+            assignment.request.container
+        );
+        let news = PodNews {
+            pod: assignment.pod.clone(),
+            uid: pods.get(&assignment.pod)?.uid.clone(),
+            warning: true,
+            reason: reason::BUDGET_OVERWRITTEN,
+            note,
+        };
+        Some((group.as_str(), news))
+    });
+    news.collect()
+}
