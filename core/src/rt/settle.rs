@@ -12,7 +12,7 @@ use super::micros::RuntimeMicros;
 use super::plan::{Tree, Wanted};
 use super::pod::Pod;
 use super::request::{self, Policy, Refused, Request, Rules};
-use crate::api::realtime_node::BudgetMode;
+use crate::api::realtime_node::{BudgetMode, ContainerBudget, ContainerBudgetState};
 use crate::problem::Problem;
 
 /// Namespace and name.
@@ -64,6 +64,24 @@ pub struct Settled {
     pub assignments: Vec<Assignment>,
     /// Pods that get nothing at all, and why.
     pub refused: BTreeMap<PodKey, Refused>,
+}
+
+impl Settled {
+    /// The groups of containers that had what they ask for by what was told before.
+    pub fn had_by(&self, entries: &[ContainerBudget]) -> BTreeSet<String> {
+        let had: BTreeSet<(&str, &str, &str)> = entries
+            .iter()
+            .filter(|entry| entry.state == ContainerBudgetState::Applied)
+            .map(|entry| (&*entry.namespace, &*entry.pod, &*entry.container))
+            .collect();
+        let groups = self.assignments.iter().filter_map(|assignment| {
+            let (namespace, pod) = &assignment.pod;
+            let (_, group) = assignment.at.as_ref()?;
+            had.contains(&(&**namespace, &**pod, &*assignment.request.container))
+                .then(|| group.clone())
+        });
+        groups.collect()
+    }
 }
 
 impl NodeRules {

@@ -264,3 +264,26 @@ fn a_group_of_the_same_names_in_another_class_is_somebody_elses() {
     assert_eq!(settled.assignments[0].at, Some((id('a'), real.clone())));
     assert!(settled.wanted.budgets.keys().eq([&real]));
 }
+
+#[test]
+fn who_had_it_is_known_by_what_was_told() {
+    let pods = BTreeMap::from([
+        pod("one", UID, &budget(), &[("main", 'a')]),
+        pod("two", "9-9", &budget(), &[("main", 'b')]),
+    ]);
+    let groups = tree(&[(&group(UID, 'a'), 0), (&group("9-9", 'b'), 0)]);
+    let settled = settle(&pods, &BTreeMap::new(), &groups, &rules(), true);
+    let entry = |pod: &str, container: &str, state: &str| -> ContainerBudget {
+        serde_json::from_value(json!({
+            "namespace": "lab", "pod": pod, "container": container, "state": state,
+        }))
+        .unwrap()
+    };
+    let told = [
+        entry("one", "main", "Applied"),
+        entry("two", "main", "Refused"),
+        entry("two", "helper", "Applied"),
+        entry("gone", "main", "Applied"),
+    ];
+    assert_eq!(settled.had_by(&told), BTreeSet::from([group(UID, 'a')]));
+}

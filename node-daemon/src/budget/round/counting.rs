@@ -1,7 +1,5 @@
 //! Budgets where the kernel keeps none: they are counted, so that the node is not promised twice. After a start of the daemon
-//! nothing on the host says who had a share, but whose threads run real-time. Writes nothing.
-
-use std::collections::BTreeSet;
+//! the node's status says who had a share, and on the host whose threads run real-time. Writes nothing.
 
 use realtime_core::rt::plan::{self, Plan};
 use realtime_core::rt::settle::Settled;
@@ -21,17 +19,19 @@ impl Round<'_> {
             state.counted = plan.granted.keys().cloned().collect();
             return plan;
         }
-        let running: BTreeSet<String> = wanted
-            .budgets
-            .keys()
-            .filter(|group| self.runs_realtime(group))
-            .cloned()
-            .collect();
+        let mut had = settled.had_by(self.told.borrow().entries());
+        had.extend(
+            wanted
+                .budgets
+                .keys()
+                .filter(|group| self.runs_realtime(group))
+                .cloned(),
+        );
         if !cache.complete() {
             // The room of those that aren't known yet is nobody else's.
-            wanted.budgets.retain(|group, _| running.contains(group));
+            wanted.budgets.retain(|group, _| had.contains(group));
         }
-        let plan = plan::account(&wanted, self.settings.capacity_us, &running);
+        let plan = plan::account(&wanted, self.settings.capacity_us, &had);
         if cache.complete() {
             state.counted = plan.granted.keys().cloned().collect();
         }
