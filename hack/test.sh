@@ -47,7 +47,7 @@ run_tests() {
 
 explore_coordination() {
     # Optimised: in the workspace's tests the same exploration has one fault.
-    cargo test --locked --profile model --package realtime-core --test coordination -- --nocapture 2>&1 |
+    cargo test --locked --config core/tests/coordination/optimised.toml --package realtime-core --test coordination -- --nocapture 2>&1 |
         tee --append "$work/tests"
 }
 
