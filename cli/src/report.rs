@@ -1,6 +1,7 @@
 //! Problems as a person or a script reads them. Decides nothing about them.
 
 use realtime_core::problem::{Problem, Severity};
+use realtime_core::short;
 use serde_json::{Value, json};
 
 use crate::check::Checked;
@@ -33,7 +34,11 @@ pub fn place(place: &Place) -> String {
         name,
     } = place;
     match name {
-        Some(name) => format!("{file}, document {document}, {name}"),
+        // A name that is none may be anything: it stays in its line, and does nothing to a terminal.
+        Some(name) => {
+            let name = short::characters(&name.escape_debug().to_string(), short::VALUE);
+            format!("{file}, document {document}, {name}")
+        }
         None => format!("{file}, document {document}"),
     }
 }

@@ -183,6 +183,7 @@ fn bounded(
 /// Profiles to the profiles, everything else to the cluster. Profiles of a list too.
 fn sort(values: Vec<Value>, file: &str, given: &mut Given) -> Result<(), SourceError> {
     let mut others = Vec::new();
+    let before = given.profiles.len();
     for (index, value) in values.into_iter().enumerate() {
         for value in taken_apart(value) {
             if !is_profile(&value) {
@@ -201,13 +202,15 @@ fn sort(values: Vec<Value>, file: &str, given: &mut Given) -> Result<(), SourceE
             given.profiles.push(GivenProfile { place, profile });
         }
     }
-    let found =
-        input::cluster_from_documents(others, given.cluster.served).map_err(|problems| {
-            SourceError::Objects {
-                file: file.to_owned(),
-                problems,
-            }
-        })?;
+    let sorted = if given.profiles.len() > before {
+        input::cluster_beside_profiles
+    } else {
+        input::cluster_from_documents
+    };
+    let found = sorted(others, given.cluster.served).map_err(|problems| SourceError::Objects {
+        file: file.to_owned(),
+        problems,
+    })?;
     let Cluster {
         served: _,
         profiles,

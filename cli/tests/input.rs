@@ -106,6 +106,61 @@ fn a_wrong_shape_hides_no_other_problem() {
 }
 
 #[test]
+fn a_wrong_item_of_a_list_hides_no_other_problem() {
+    let text = PROFILE.replace(
+        "realtime: true",
+        "realtime: true, additionalArguments: [1, true]",
+    ) + "  tuned: {sysctl: {vm.swappiness: 10}}\n";
+    let stderr = validate(text.replace("'2-7'", "'1-7'").as_bytes()).failure();
+    for field in [
+        "spec.kernel.additionalArguments[0]",
+        "spec.kernel.additionalArguments[1]",
+        "spec.tuned.sysctl.vm.swappiness",
+        "spec.cpu.isolated",
+    ] {
+        assert!(stderr.contains(field), "{stderr}");
+    }
+}
+
+#[test]
+fn a_number_that_no_field_can_hold_is_told_by_its_field() {
+    for number in ["4294967296", "1.5"] {
+        let text = format!("{PROFILE}  pool: {{maxUnavailable: {number}}}\n");
+        let stderr = validate(text.as_bytes()).failure();
+        let told = format!("spec.pool.maxUnavailable \"{number}\": ");
+        assert!(stderr.contains(&told) && stderr.contains("; "), "{stderr}");
+    }
+}
+
+#[test]
+fn a_name_acts_on_no_terminal_and_is_told_once() {
+    for name in ["\"\\e[31mred\"", "\"a\\nb\"", "Press"] {
+        let stderr = validate(PROFILE.replace("press", name).as_bytes()).failure();
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(!stderr.contains('\u{1b}'), "{stderr:?}");
+        assert!(stderr.contains("metadata.name"), "{stderr}");
+    }
+}
+
+#[test]
+fn other_objects_may_stand_beside_a_profile() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n";
+    assert_eq!(
+        oc_stdin(
+            &["render", "-f", "-"],
+            format!("{namespace}{PROFILE}").as_bytes()
+        )
+        .success(),
+        oc_stdin(&["render", "-f", "-"], PROFILE.as_bytes()).success()
+    );
+    let alone = validate(namespace.as_bytes()).failure();
+    assert!(alone.contains("Namespace/shop"), "{alone}");
+    let mistyped = namespace.replace("Namespace", "Nod");
+    let stderr = validate(format!("{mistyped}{PROFILE}").as_bytes()).failure();
+    assert!(stderr.contains("did you mean `Node`?"), "{stderr}");
+}
+
+#[test]
 fn a_profile_given_twice() {
     let stderr = validate(format!("{PROFILE}---\n{PROFILE}").as_bytes()).failure();
     assert!(stderr.contains("given twice"), "{stderr}");

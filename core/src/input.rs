@@ -9,7 +9,7 @@ mod schema;
 pub(crate) mod suggest;
 mod value;
 
-pub use cluster_documents::cluster_from_documents;
+pub use cluster_documents::{cluster_beside_profiles, cluster_from_documents};
 pub use readable::{Readable, is_pattern, readable};
 pub use schema::schema_problems;
 

@@ -37,6 +37,10 @@ const RUNTIMES_LIMIT: Duration = Duration::from_secs(2);
 const REASON: &str =
     "the node's pods have 90000 of 95000 µs; \"spinner\" asks for 20000: try another node";
 
+/// NRI's own word for a plugin without which a container shall not start; containerd since 2.2 heeds it where its
+/// `default_validator` is enabled.
+const REQUIRED_PLUGINS: &str = "required-plugins.noderesource.dev";
+
 /// As many pods at once: 5000 µs each, of the node's 300000.
 const MANY: u32 = 25;
 
@@ -280,6 +284,25 @@ impl Lab {
         assert_eq!(self.next_knock().await.identity.pod, name);
     }
 
+    /// An Event of the pod, once there is one with those words.
+    async fn is_told(&self, name: &str, part: &str) -> String {
+        let only = ListParams::default().fields(&format!("involvedObject.name={name}"));
+        let began = Instant::now();
+        loop {
+            let events = self.events.list(&only).await.expect("events");
+            let words: Vec<String> = events
+                .into_iter()
+                .filter_map(|event| event.message)
+                .collect();
+            if let Some(told) = words.iter().find(|words| words.contains(part)) {
+                eprintln!("the pod's Event: {told}");
+                return told.clone();
+            }
+            assert!(began.elapsed() < TIME_LIMIT, "{words:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// It starts all the same, without what it asks for.
     async fn starts_without(&self, name: &str) {
         self.reaches(name, "Failed").await;
@@ -364,22 +387,8 @@ async fn refuses(lab: &mut Lab) {
         Runtime::Containerd => {
             lab.reaches("required", "Failed").await;
             assert_eq!(lab.log("required").await, "", "it has never run");
-            let only = ListParams::default().fields("involvedObject.name=required");
-            let began = Instant::now();
-            loop {
-                let events = lab.events.list(&only).await.expect("events");
-                let words: Vec<String> = events
-                    .into_iter()
-                    .filter_map(|event| event.message)
-                    .collect();
-                if let Some(told) = words.iter().find(|words| words.contains(REASON)) {
-                    assert!(told.contains(REQUIRED), "{told}");
-                    eprintln!("the pod's Event: {told}");
-                    break;
-                }
-                assert!(began.elapsed() < TIME_LIMIT, "{words:?}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            let told = lab.is_told("required", REASON).await;
+            assert!(told.contains(REQUIRED), "{told}");
         }
         // CRI-O 1.34 logs the plugin's error and starts the container. When that changes, this test says so.
         Runtime::CriO => lab.starts_without("required").await,
@@ -428,7 +437,25 @@ async fn dies(lab: &mut Lab) {
         .await;
     lab.starts_without("nobody-there").await;
 
+    // containerd itself holds back who says so, and tries again: the pod isn't over, whatever its restartPolicy.
+    let waits = lab.node.options().runtime == Runtime::Containerd;
+    if waits {
+        let wants = format!("[{}]", nri::NAME);
+        let annotations =
+            json!({"realtime": "true", RT_RUNTIME_US: "20000", REQUIRED_PLUGINS: wants});
+        lab.create(pod("waits-for-the-plugin", &annotations, &[&["first-act"]]))
+            .await;
+        let words = format!("required plugin \"{}\" not present", nri::NAME);
+        lab.is_told("waits-for-the-plugin", &words).await;
+        lab.set(Mood::Grants);
+    }
     lab.start_plugin().await;
+    if waits {
+        lab.reaches("waits-for-the-plugin", "Succeeded").await;
+        let said = lab.log("waits-for-the-plugin").await;
+        assert_eq!(said, "SCHED_FIFO granted\n");
+        lab.next_knock().await;
+    }
     lab.is_granted("back-again").await;
 
     lab.node

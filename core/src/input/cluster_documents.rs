@@ -25,9 +25,26 @@ const KINDS: [&str; 9] = [
 /// `oc get` prints what it is asked for: they are named as problems when there is nothing else, and when the kind looks
 /// mistyped. So is each object that can't be read.
 pub fn cluster_from_documents(values: Vec<Value>, served: Served) -> Result<Cluster, Problems> {
+    cluster_of(values, served, OtherKinds::default())
+}
+
+/// As [`cluster_from_documents`] for what a text holds beside profiles: a file that is applied as a whole may hold a
+/// Namespace, too.
+pub fn cluster_beside_profiles(values: Vec<Value>, served: Served) -> Result<Cluster, Problems> {
+    let profiles = OtherKinds {
+        used: 1,
+        ..OtherKinds::default()
+    };
+    cluster_of(values, served, profiles)
+}
+
+fn cluster_of(
+    values: Vec<Value>,
+    served: Served,
+    mut other_kinds: OtherKinds,
+) -> Result<Cluster, Problems> {
     let mut cluster = Cluster::empty(served);
     let mut problems = Problems::default();
-    let mut other_kinds = OtherKinds::default();
     for value in values {
         add(value, &mut cluster, &mut problems, &mut other_kinds, true);
     }

@@ -37,7 +37,7 @@ pub fn is_pattern(problem: &Problem) -> bool {
     problem.remedy.starts_with(super::schema::FORM)
 }
 
-/// Leaves out as few of the fields with problems as it takes; `None` when that doesn't help.
+/// Leaves out as few of the fields with problems as it takes; `None` when leaving out all of them doesn't help.
 pub fn readable(value: &Value, shape: &Problems) -> Option<Readable> {
     let read = |left_out: &[&str]| {
         let mut value = value.clone();
@@ -46,23 +46,20 @@ pub fn readable(value: &Value, shape: &Problems) -> Option<Readable> {
         }
         serde_json::from_value::<RealtimeProfile>(value).ok()
     };
-    let paths: Vec<&str> = shape
+    let mut left_out: Vec<&str> = shape
         .0
         .iter()
         .map(|problem| problem.field.as_str())
         .collect();
-    // A field stays when the profile can be read with it and without all others.
-    let left_out: Vec<&str> = (0..paths.len())
-        .filter(|kept| {
-            let others: Vec<&str> = paths
-                .iter()
-                .filter(|path| *path != &paths[*kept])
-                .copied()
-                .collect();
-            read(&others).is_none()
-        })
-        .map(|index| paths[index])
-        .collect();
+    // Two problems may lie in one list: what is put back is decided one after the other.
+    let mut index = 0;
+    while index < left_out.len() {
+        let path = left_out.remove(index);
+        if read(&left_out).is_none() {
+            left_out.insert(index, path);
+            index += 1;
+        }
+    }
     Some(Readable {
         profile: read(&left_out)?,
         left_out: left_out
@@ -77,17 +74,20 @@ fn whole(path: &str) -> &str {
     path.split('[').next().unwrap_or_default()
 }
 
-/// Removes a field by its path.
+/// Removes a field by its path. A key may hold dots itself, as `vm.swappiness` does.
 fn leave_out(value: &mut Value, path: &str) {
     let path = whole(path);
-    let (parent, field) = path.rsplit_once('.').unwrap_or(("", path));
-    let mut pointer = String::new();
-    for part in parent.split('.').filter(|part| !part.is_empty()) {
-        pointer.push('/');
-        pointer.push_str(part);
+    let Some(fields) = value.as_object_mut() else {
+        return;
+    };
+    if fields.remove(path).is_some() {
+        return;
     }
-    if let Some(parent) = value.pointer_mut(&pointer).and_then(Value::as_object_mut) {
-        parent.remove(field);
+    for (key, inner) in fields {
+        let rest = path.strip_prefix(key.as_str());
+        if let Some(rest) = rest.and_then(|rest| rest.strip_prefix('.')) {
+            leave_out(inner, rest);
+        }
     }
 }
 
@@ -132,6 +132,25 @@ mod tests {
         assert!(!told("spec.cpu"), "isolated may only seem to lack reserved");
         assert!(!told("spec.memory.hugepages.pages[0].size"));
         assert!(told("spec.cpu.isolated"));
+    }
+
+    #[test]
+    fn two_problems_of_a_list_and_keys_with_dots_hide_nothing() {
+        let value = json!({
+            "apiVersion": "realtime.openshift.io/v1alpha1", "kind": "RealtimeProfile",
+            "metadata": {"name": "drill"},
+            "spec": {
+                "kernel": {"realtime": true, "additionalArguments": [1, true]},
+                "tuned": {"sysctl": {"vm.swappiness": 10, "vm.dirty_ratio": "5"}},
+                "pool": {"nodeSelector": {"matchLabels": {"a.b/c": 1}}},
+            }
+        });
+        let shape = profile(value.clone()).expect_err("a wrong shape");
+        let readable = readable(&value, &shape).expect("something to read");
+        let spec = &readable.profile.spec;
+        assert_eq!(spec.kernel.as_ref().and_then(|it| it.realtime), Some(true));
+        let sysctl = &spec.tuned.as_ref().expect("tuned").sysctl;
+        assert_eq!(sysctl.keys().collect::<Vec<_>>(), ["vm.dirty_ratio"]);
     }
 
     #[test]

@@ -51,6 +51,16 @@ fn check(value: &Value, schema: &Value, path: &str, problems: &mut Problems) {
     if flag("x-kubernetes-int-or-string") {
         if !(value.is_i64() || value.is_string()) {
             problems.push(wrong_type(field, value, "an integer or text"));
+        } else if value
+            .as_i64()
+            .is_some_and(|number| i32::try_from(number).is_err())
+        {
+            problems.push(Problem::error(
+                field,
+                value,
+                "has more than 32 bits",
+                format!("choose at most {}", i32::MAX),
+            ));
         }
         return;
     }
@@ -112,6 +122,10 @@ fn wrong_type(field: &str, value: &Value, expected: &str) -> Problem {
             "write the number without quotes and fraction",
         ),
         "number" => ("a number", "write the number without quotes"),
+        "an integer or text" => (
+            expected,
+            "write a number without fraction, or text in quotes",
+        ),
         other => (other, ""),
     };
     Problem::error(

@@ -54,9 +54,14 @@ pub fn repeat(argument: &str) -> Repeat {
         .map_or(Repeat::Adds, |entry| entry.repeat)
 }
 
-/// The name of an argument as the kernel compares it: up to `=`, `-` and `_` being the same.
+/// The name of an argument as the kernel compares it: up to `=`, `-` and `_` being the same, and without the quotation
+/// marks around the whole argument, which the kernel takes away.
 pub fn key(argument: &str) -> String {
-    let name = argument.split_once('=').map_or(argument, |(name, _)| name);
+    let bare = argument.strip_prefix('"').unwrap_or(argument);
+    let name = match bare.split_once('=') {
+        Some((name, _)) => name,
+        None => bare.strip_suffix('"').unwrap_or(bare),
+    };
     name.replace('-', "_")
 }
 

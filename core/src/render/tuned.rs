@@ -19,6 +19,8 @@ use crate::validate::ValidProfile;
 /// custom profiles 20; the lowest wins, and two with the same number are a conflict that nobody decides.
 pub const PRIORITY: i64 = 18;
 
+/// The values of `enabled` that TuneD takes for true.
+pub(crate) const ENABLED: [&str; 3] = ["true", "True", "1"];
 /// Selectors that need more matches than this aren't written by people.
 const MOST_MATCHES: usize = 256;
 
@@ -72,7 +74,8 @@ pub(super) fn settings(profile: &ValidProfile) -> (BTreeMap<String, String>, Opt
             let found = section.options.iter().find(|(name, _)| name == key);
             found.map(|(_, value)| value.trim())
         };
-        if option("enabled") == Some("false") {
+        // What TuneD takes for true; all else switches a section off.
+        if option("enabled").is_some_and(|value| !ENABLED.contains(&value)) {
             continue;
         }
         match option("type").unwrap_or(&section.name) {

@@ -45,7 +45,7 @@ pub(super) fn check(spec: Option<&CpuSpec>, problems: &mut Problems) -> Cpu {
             "name at least one CPU, as in reserved: \"0-1\"",
         ));
     }
-    let wanted = reserved.is_some() || others;
+    let (missing, wanted) = (reserved.is_none(), reserved.is_some() || others);
     if !wanted && isolation.is_some_and(|isolation| isolation != Isolation::None) {
         problems.push(Problem::warning(
             "spec.cpu.isolation",
@@ -64,7 +64,7 @@ pub(super) fn check(spec: Option<&CpuSpec>, problems: &mut Problems) -> Cpu {
         isolation: isolation.unwrap_or_default(),
     };
     if wanted && readable {
-        check_sets(&cpus, problems);
+        check_sets(&cpus, missing, problems);
     }
     let power = power.unwrap_or_default();
     Cpu {
@@ -94,7 +94,8 @@ fn parsed(field: &str, text: &str, problems: &mut Problems) -> CpuSet {
     }
 }
 
-fn check_sets(cpus: &ValidCpus, problems: &mut Problems) {
+/// That the reserved CPUs are `missing` is told already.
+fn check_sets(cpus: &ValidCpus, missing: bool, problems: &mut Problems) {
     let sets = named(cpus);
     for (index, (name, set)) in sets.iter().enumerate() {
         for (other_name, other) in sets.iter().skip(index + 1) {
@@ -109,7 +110,7 @@ fn check_sets(cpus: &ValidCpus, problems: &mut Problems) {
             }
         }
     }
-    if cpus.reserved.is_empty() {
+    if cpus.reserved.is_empty() && !missing {
         problems.push(Problem::error(
             "spec.cpu.reserved",
             "",

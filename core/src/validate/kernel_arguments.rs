@@ -120,13 +120,14 @@ pub(super) fn check_together(
     problems: &mut Problems,
 ) {
     let ours = computed(valid);
-    let mut seen: BTreeMap<String, &String> = BTreeMap::new();
+    let mut seen: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for (index, argument) in valid.kernel.additional_arguments.iter().enumerate() {
         let field = format!("{FIELD}[{index}]");
         let key = key(argument);
-        match seen.get(&key) {
+        let earlier = seen.entry(key.clone()).or_default();
+        match earlier.last() {
             _ if repeat(argument) == Repeat::Positional => {}
-            Some(other) if *other == argument => problems.push(Problem::error(
+            _ if earlier.contains(&argument) => problems.push(Problem::error(
                 field.clone(),
                 argument,
                 "appears twice",
@@ -140,7 +141,7 @@ pub(super) fn check_together(
             )),
             _ => {}
         }
-        seen.insert(key.clone(), argument);
+        earlier.push(argument);
         check_against_ours(
             &field,
             argument,
@@ -238,12 +239,19 @@ fn check_length(valid: &ValidProfile, beside: &[String], problems: &mut Problems
     if total <= most {
         return;
     }
-    let longest = all
+    // Whichever gives most of it: the user's own arguments, or those that follow from the CPUs.
+    let own = &valid.kernel.additional_arguments;
+    let (field, from) = if length(own) * 2 >= mine {
+        (FIELD, own)
+    } else {
+        ("spec.cpu", &all)
+    };
+    let longest = from
         .iter()
         .max_by_key(|argument| argument.len())
         .map_or("", String::as_str);
     problems.push(Problem::error(
-        if longest.is_empty() || valid.kernel.additional_arguments.iter().any(|argument| argument == longest) { FIELD } else { "spec.cpu" },
+        field,
         longest,
         format!(
             "the kernel's command line would have {total} characters ({mine} from this profile, {others} from other MachineConfigs of the pool, {OS_RESERVE} left for the bootloader and the OS), and {} takes {most}",

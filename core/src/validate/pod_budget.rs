@@ -47,18 +47,37 @@ pub(super) fn check_latency(spec: Option<&LatencySpec>, problems: &mut Problems)
         check,
     } = spec?;
     let duration = check.as_ref().and_then(|check| check.duration.as_deref());
-    // The form is the schema's; `0s` and `0h0m` have it.
-    if let Some(duration) =
-        duration.filter(|text| !text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)))
-    {
+    let wrong = duration.and_then(|text| {
+        let some = text.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
+        match (is_duration(text), some) {
+            (false, _) => Some((text, "is no duration")),
+            (true, false) => Some((text, "is no time at all")),
+            (true, true) => None,
+        }
+    });
+    if let Some((duration, message)) = wrong {
         problems.push(Problem::error(
             "spec.latency.check.duration",
             duration,
-            "is no time at all",
-            "write it as 10m",
+            message,
+            "write it as 90s, 10m or 1h30m",
         ));
     }
     *max_microseconds
+}
+
+/// The schema's form: hours, minutes and seconds in this order, each of at most six digits; `0s` and `0h0m` have it.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text;
+    for unit in ['h', 'm', 's'] {
+        let digits = rest.len()
+            - rest
+                .trim_start_matches(|next: char| next.is_ascii_digit())
+                .len();
+        let after = rest.get(digits..).and_then(|rest| rest.strip_prefix(unit));
+        rest = after.filter(|_| (1..=6).contains(&digits)).unwrap_or(rest);
+    }
+    rest.is_empty()
 }
 
 /// Canaries, and whether the profile only plans.

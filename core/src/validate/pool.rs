@@ -26,6 +26,9 @@ use crate::validate::valid_profile::ValidPool;
 /// Longest name of a profile: it becomes part of other names, which end at 63.
 const MAX_NAME: usize = 50;
 
+/// The other role of the nodes in the pool `master`.
+const CONTROL_PLANE: &str = "control-plane";
+
 /// The pool that a profile shapes, by name.
 pub(super) fn name_of(profile: &RealtimeProfile) -> String {
     let given = profile
@@ -49,23 +52,26 @@ pub(super) fn check(
             "metadata.name",
             profile_name.escape_debug(),
             "is part of other objects' names and a pool's name",
-            format!("use lower-case letters, digits and '-', at most {MAX_NAME} characters"),
+            format!(
+                "use lower-case letters and digits, '-' between them, at most {MAX_NAME} characters"
+            ),
         ));
     }
     let empty = PoolSpec::default();
     let PoolSpec {
-        name: _,
+        name: given_name,
         create,
         node_selector,
         max_unavailable,
     } = profile.spec.pool.as_ref().unwrap_or(&empty);
     let name = name_of(profile);
-    if !is_dns_label(&name) {
+    // The profile's own name is told above.
+    if given_name.is_some() && !is_dns_label(&name) {
         problems.push(Problem::error(
             "spec.pool.name",
             name.escape_debug(),
             "is no name of a pool",
-            "use lower-case letters, digits and '-', at most 63 characters",
+            "use lower-case letters and digits, '-' between them, at most 63 characters",
         ));
     }
     let create = create.unwrap_or(true);
@@ -108,8 +114,15 @@ pub(super) fn check(
         match_labels: Some(BTreeMap::from([(node_role_label(&name), String::new())])),
         match_expressions: None,
     };
-    if let Some(given) = node_selector {
-        check_node_selector(given, problems);
+    match node_selector {
+        Some(given) => check_node_selector(given, problems),
+        None if ours && name == CONTROL_PLANE => problems.push(Problem::error(
+            "spec.pool.name",
+            &name,
+            "takes by its name's role label the nodes of the control plane, which stay in their own pool whatever this one says",
+            "choose another name, or shape the pool master itself: pool.name: master",
+        )),
+        None => {}
     }
     let node_selector = match existing.filter(|_| !ours) {
         Some(pool) => pool.spec.node_selector.clone().unwrap_or_default(),
@@ -162,7 +175,7 @@ fn check_node_selector(given: &LabelSelector, problems: &mut Problems) {
             &BTreeMap::from([(node_role_label(role), String::new())]),
         )
     };
-    if let Some(role) = [MASTER_POOL, "control-plane", ARBITER_POOL]
+    if let Some(role) = [MASTER_POOL, CONTROL_PLANE, ARBITER_POOL]
         .into_iter()
         .find(|role| selects(role))
     {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::text::one_line;
 use crate::api::realtime_profile::TunedSpec;
 use crate::problem::{Problem, Problems};
+use crate::render::TUNED_ENABLED;
 use crate::validate::ValidProfile;
 
 /// Options of our own TuneD profile that follow from the CPU sets: another value would contradict the kernel arguments.
@@ -16,6 +17,12 @@ const FIXED: [(&str, &str, &str); 2] = [
         "spec.interrupts.balanceOnIsolated",
     ),
 ];
+
+/// The plugin that sets kernel parameters.
+const SYSCTL: &str = "sysctl";
+
+/// The section of an INI file whose options hold for all others.
+const DEFAULTS: &str = "DEFAULT";
 
 /// What of `spec.tuned` is used.
 pub(super) struct Tuned {
@@ -103,9 +110,17 @@ fn check_section(section: &str, options: &BTreeMap<String, String>, problems: &m
             "use letters, digits, '_', '-' and '.'",
         ));
     }
-    let kind = options.get("type").map_or(section, String::as_str);
-    if section.eq_ignore_ascii_case("bootloader") || kind.trim().eq_ignore_ascii_case("bootloader")
-    {
+    if section == DEFAULTS {
+        problems.push(Problem::error(
+            field,
+            section,
+            "is the section whose options TuneD's reader puts into every other one, ours too",
+            "put the options into the sections that are meant",
+        ));
+        return;
+    }
+    let kind = kind_of(section, options);
+    if section.eq_ignore_ascii_case("bootloader") || kind.eq_ignore_ascii_case("bootloader") {
         problems.push(Problem::error(
             field,
             kind,
@@ -136,23 +151,34 @@ fn check_section(section: &str, options: &BTreeMap<String, String>, problems: &m
             && (key.is_empty()
                 || key != key.trim()
                 || key.contains('=')
-                || key.starts_with(['[', '#', ';']))
+                || key.starts_with(['[', ';'])
+                || holds_comment(key))
         {
             problems.push(Problem::error(
                 field.clone(),
                 key,
                 "is no name of an option",
-                "write the name alone, without '=', brackets and blanks around it",
+                "write the name alone, without '=', '#', brackets and blanks around it",
             ));
         }
         check_value(&field, value, problems);
     }
 }
 
-/// TuneD takes what follows a blank and `#` as a comment, at the beginning of a value too.
+/// The plugin that a section is for: by its option `type`, else by its name.
+fn kind_of<'s>(section: &'s str, options: &'s BTreeMap<String, String>) -> &'s str {
+    options.get("type").map_or(section, |kind| kind.trim())
+}
+
+/// TuneD takes what follows a blank of any sort and `#` as a comment, at the beginning of a value too.
+fn holds_comment(text: &str) -> bool {
+    let pairs = text.chars().zip(text.chars().skip(1));
+    let mut blank_before = pairs.filter(|(before, _)| before.is_whitespace());
+    text.starts_with('#') || blank_before.any(|(_, next)| next == '#')
+}
+
 fn check_value(field: &str, value: &str, problems: &mut Problems) {
-    let comment = value.starts_with('#') || value.contains(" #");
-    if one_line(field, value, problems) && comment {
+    if one_line(field, value, problems) && holds_comment(value) {
         problems.push(Problem::error(
             field,
             value,
@@ -172,23 +198,16 @@ pub(super) fn check_against_ours(valid: &ValidProfile, problems: &mut Problems) 
         tuned_sections: BTreeMap::new(),
         ..valid.clone()
     });
-    let sysctl = valid
-        .sysctl
-        .iter()
-        .map(|(key, value)| ("sysctl", key, value, format!("spec.tuned.sysctl.{key}")));
-    let sections = valid.tuned_sections.iter().flat_map(|(section, options)| {
-        options.iter().map(move |(key, value)| {
-            (
-                section.as_str(),
-                key,
-                value,
-                format!("spec.tuned.sections.{section}.{key}"),
-            )
-        })
-    });
-    for (section, key, value, field) in sysctl.chain(sections) {
-        if section == "sysctl" && valid.pod_budget.is_some() && key.starts_with("kernel.sched_rt_")
-        {
+    for given in given_options(valid) {
+        let Given {
+            section,
+            kind,
+            key,
+            value,
+            field,
+        } = given;
+        let path = option_id(kind, key);
+        if kind == SYSCTL && valid.pod_budget.is_some() && path.1.starts_with("kernel/sched_rt_") {
             problems.push(Problem::error(
                 field,
                 value,
@@ -200,14 +219,22 @@ pub(super) fn check_against_ours(valid: &ValidProfile, problems: &mut Problems) 
         if problems.0.iter().any(|problem| problem.field == field) {
             continue;
         }
-        let Some(old) = ours
-            .get(&(section.to_owned(), key.clone()))
-            .filter(|old| *old != value)
-        else {
+        let of_section = |(name, key): &(String, String)| name == section && key != "enabled";
+        if key == "enabled" && !TUNED_ENABLED.contains(&value.trim()) && ours.keys().any(of_section)
+        {
+            problems.push(Problem::warning(
+                field,
+                value,
+                "switches off what follows from the rest of the profile in this section",
+                "remove it unless that is meant",
+            ));
+            continue;
+        }
+        let Some(old) = ours.get(&path).filter(|old| *old != value) else {
             continue;
         };
-        match FIXED.iter().find(|(fixed_section, fixed_key, _)| {
-            (section, key.as_str()) == (*fixed_section, *fixed_key)
+        match FIXED.iter().find(|(fixed_kind, fixed_key, _)| {
+            (path.0.as_str(), path.1.as_str()) == (*fixed_kind, *fixed_key)
         }) {
             Some((_, _, owner)) => problems.push(Problem::error(
                 field,
@@ -223,19 +250,76 @@ pub(super) fn check_against_ours(valid: &ValidProfile, problems: &mut Problems) 
             )),
         }
     }
-    for (section, options) in &valid.tuned_sections {
-        for key in options
-            .keys()
-            .filter(|key| section == "sysctl" && valid.sysctl.contains_key(*key))
-        {
-            problems.push(Problem::error(
-                format!("spec.tuned.sections.sysctl.{key}"),
-                "",
-                "is also given in spec.tuned.sysctl",
+    check_given_once(valid, problems);
+}
+
+/// A kernel parameter has one value, however its name is written and whichever section sets it.
+fn check_given_once(valid: &ValidProfile, problems: &mut Problems) {
+    let mut first: BTreeMap<String, String> = BTreeMap::new();
+    for given in given_options(valid) {
+        if given.kind != SYSCTL || !given.key.contains(['.', '/']) {
+            continue;
+        }
+        let (_, path) = option_id(given.kind, given.key);
+        match first.get(&path) {
+            Some(other) => problems.push(Problem::error(
+                given.field,
+                given.value,
+                format!("is also given in {other}"),
                 "remove one of them",
-            ));
+            )),
+            None => drop(first.insert(path, given.field)),
         }
     }
+}
+
+/// One option of the user's.
+struct Given<'v> {
+    section: &'v str,
+    kind: &'v str,
+    key: &'v String,
+    value: &'v String,
+    field: String,
+}
+
+fn given_options(valid: &ValidProfile) -> impl Iterator<Item = Given<'_>> {
+    let sysctl = valid.sysctl.iter().map(|(key, value)| Given {
+        section: SYSCTL,
+        kind: SYSCTL,
+        key,
+        value,
+        field: format!("spec.tuned.sysctl.{key}"),
+    });
+    let sections = valid.tuned_sections.iter().flat_map(|(section, options)| {
+        options.iter().map(move |(key, value)| Given {
+            section,
+            kind: kind_of(section, options),
+            key,
+            value,
+            field: format!("spec.tuned.sections.{section}.{key}"),
+        })
+    });
+    sysctl.chain(sections)
+}
+
+/// What says whether two options are the same: the plugin and the option, a kernel parameter as its path below
+/// `/proc/sys`. As sysctl(8) reads names, the first separator is the one between folders.
+fn option_id(kind: &str, key: &str) -> (String, String) {
+    let dots = kind == SYSCTL
+        && key
+            .find(['.', '/'])
+            .is_some_and(|at| key[at..].starts_with('.'));
+    let path = |character| match character {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    let key = if dots {
+        key.chars().map(path).collect()
+    } else {
+        key.to_owned()
+    };
+    (kind.to_owned(), key)
 }
 
 /// Our own TuneD profile, read back from what is rendered: section and option, with the value.
@@ -258,10 +342,7 @@ fn rendered_options(valid: &ValidProfile) -> BTreeMap<(String, String), String> 
             } else if let Some((key, value)) =
                 line.split_once('=').filter(|_| !line.starts_with('#'))
             {
-                options.insert(
-                    (section.clone(), key.trim().to_owned()),
-                    value.trim().to_owned(),
-                );
+                options.insert(option_id(&section, key.trim()), value.trim().to_owned());
             }
         }
     }

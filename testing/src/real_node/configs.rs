@@ -72,6 +72,8 @@ disable = {without_nri}
 socket_path = "/run/nri/nri.sock"
 plugin_path = "/run/nri/plugins"
 plugin_config_path = "/run/nri/conf.d"
+[plugins."io.containerd.nri.v1.nri".default_validator]
+enable = true
 "#,
             socket = self.options.runtime.socket(),
             without_nri = !self.options.nri,

@@ -13,6 +13,8 @@ fn kernel_arguments_by_their_form() {
         ("'--'", "ends the kernel's arguments"),
         ("'=x'", "has no name"),
         ("'ostree=/x'", "belongs to the boot process"),
+        ("'\"root=/dev/sda\"'", "belongs to the boot process"),
+        ("'\"\"'", "has no name"),
         ("'Größe=1'", "beyond ASCII"),
     ] {
         let spec = format!("kernel: {{additionalArguments: [{argument}]}}");
@@ -45,6 +47,13 @@ fn kernel_arguments_against_each_other_and_the_profile() {
         second,
         "appears twice",
     );
+    // Which console comes last decides which one is /dev/console.
+    refuses(
+        "kernel: {additionalArguments: [console=tty0, console=ttyS0, console=tty0]}",
+        &none,
+        "spec.kernel.additionalArguments[2]",
+        "appears twice",
+    );
     refuses(
         "kernel: {additionalArguments: [nohz=on, nohz=off]}",
         &none,
@@ -63,6 +72,7 @@ fn kernel_arguments_against_each_other_and_the_profile() {
         "rcu_nocbs=3",
         "systemd.cpu_affinity=0",
         "nohz-full=2",
+        "\"isolcpus=2-3\"",
     ] {
         refuses(&with(argument, cpus), &none, first, "contradicts spec.cpu");
     }
@@ -135,6 +145,18 @@ fn the_command_line_has_an_end() {
         &nothing_known(),
         "spec.kernel.additionalArguments",
         "1606 from this profile, 0 from other",
+    );
+    let many: Vec<String> = (0..120)
+        .map(|index| format!("some.option{index}=1"))
+        .collect();
+    refuses(
+        &format!(
+            "kernel: {{realtime: true, additionalArguments: [{}]}}\ncpu: {{reserved: 0-1, isolated: 2-7}}",
+            many.join(", ")
+        ),
+        &nothing_known(),
+        "spec.kernel.additionalArguments",
+        "amd64 takes 2047",
     );
     let medium = format!("kernel: {{additionalArguments: ['a={}']}}", "x".repeat(900));
     passes(&medium, &nothing_known());

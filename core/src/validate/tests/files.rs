@@ -79,6 +79,26 @@ fn text_stays_in_its_line_and_section() {
         "spec.tuned.sections.vm.a=b",
         "no name of an option",
     );
+    for key in ["a #b", "a\u{a0}#b"] {
+        refuses(
+            &format!("tuned: {{sections: {{vm: {{'{key}': '1'}}}}}}"),
+            &none,
+            &format!("spec.tuned.sections.vm.{key}").replace('\u{a0}', "\\u{a0}"),
+            "no name of an option",
+        );
+    }
+    refuses(
+        "tuned: {sections: {vm: {x: '1\u{3000}# much'}}}",
+        &none,
+        "spec.tuned.sections.vm.x",
+        "comment",
+    );
+    refuses(
+        "tuned: {sections: {DEFAULT: {enabled: 'false'}}}",
+        &none,
+        "spec.tuned.sections.DEFAULT",
+        "every other one",
+    );
     let cpus = "cpu: {reserved: 0-1, isolated: 2-7}";
     refuses(
         &format!("{cpus}\ntuned: {{sections: {{scheduler: {{isolated_cores: 2-3}}}}}}"),
@@ -107,6 +127,65 @@ fn text_stays_in_its_line_and_section() {
     passes(
         "tuned: {include: [openshift-node, my-tuning], sysctl: {vm.swappiness: '10'}, sections: {net: {channels: combined 2}}}",
         &none,
+    );
+}
+
+/// TuneD knows a plugin by a section's `type` too, and a kernel parameter by two spellings.
+#[test]
+fn options_are_known_whatever_they_are_called() {
+    let none = nothing_known();
+    let cpus = "cpu: {reserved: 0-1, isolated: 2-7}";
+    let budget = "podBudget: {enabled: true}";
+    refuses(
+        &format!("{cpus}\ntuned: {{sections: {{own: {{type: scheduler, isolated_cores: 2-3}}}}}}"),
+        &none,
+        "spec.tuned.sections.own.isolated_cores",
+        "contradicts spec.cpu.isolated",
+    );
+    refuses(
+        &format!("{budget}\ntuned: {{sysctl: {{kernel/sched_rt_runtime_us: '-1'}}}}"),
+        &none,
+        "spec.tuned.sysctl.kernel/sched_rt_runtime_us",
+        "takes away what spec.podBudget",
+    );
+    refuses(
+        &format!(
+            "{budget}\ntuned: {{sections: {{own: {{type: sysctl, kernel.sched_rt_period_us: '1'}}}}}}"
+        ),
+        &none,
+        "spec.tuned.sections.own.kernel.sched_rt_period_us",
+        "takes away what spec.podBudget",
+    );
+    refuses(
+        "tuned: {sysctl: {vm.swappiness: '1', vm/swappiness: '2'}}",
+        &none,
+        "spec.tuned.sysctl.vm/swappiness",
+        "also given in spec.tuned.sysctl.vm.swappiness",
+    );
+    warns(
+        &format!("{cpus}\ntuned: {{sysctl: {{vm/stat_interval: '1'}}}}"),
+        &none,
+        "spec.tuned.sysctl.vm/stat_interval",
+        "replaces 10",
+    );
+    warns(
+        &format!("{cpus}\ntuned: {{sections: {{sysctl: {{enabled: 'no'}}}}}}"),
+        &none,
+        "spec.tuned.sections.sysctl.enabled",
+        "switches off",
+    );
+    passes(
+        &format!(
+            "{cpus}\ntuned: {{sections: {{scheduler: {{enabled: 'True'}}, audio: {{enabled: 'no'}}}}}}"
+        ),
+        &none,
+    );
+    let spec = format!("{cpus}\ntuned: {{sections: {{sysctl: {{enabled: 'no'}}}}}}");
+    let valid = check(&spec, &none).profile.unwrap();
+    let tuned = crate::render::render(&valid).node_spec.tuned.unwrap();
+    assert!(
+        tuned.sysctls.is_empty(),
+        "what TuneD doesn't set is no drift"
     );
 }
 
