@@ -143,6 +143,24 @@ fn a_name_acts_on_no_terminal_and_is_told_once() {
 }
 
 #[test]
+fn a_duration_is_told_in_words() {
+    for time in ["10", "1d", "10 m", "-1m", "5s1m", "1234567s", "0h0m"] {
+        let text = format!("{PROFILE}  latency: {{check: {{duration: '{time}'}}}}\n");
+        let stderr = validate(text.as_bytes()).failure();
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        let told = format!("spec.latency.check.duration \"{time}\": is no ");
+        assert!(
+            stderr.contains(&told) && stderr.contains("1h30m"),
+            "{stderr}"
+        );
+    }
+    for time in ["90s", "10m", "1h30m", "999999h1s"] {
+        let text = format!("{PROFILE}  latency: {{check: {{duration: '{time}'}}}}\n");
+        validate(text.as_bytes()).success();
+    }
+}
+
+#[test]
 fn other_objects_may_stand_beside_a_profile() {
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n";
     assert_eq!(

@@ -23,8 +23,8 @@ use crate::yaml;
 pub use self::kernel_arguments::kernel_arguments;
 pub use machine_config::{KERNEL_TYPE_64K, KERNEL_TYPE_REALTIME};
 pub use runtime_class::HANDLER;
-pub(crate) use tuned::ENABLED as TUNED_ENABLED;
 pub use tuned::PRIORITY as TUNED_PRIORITY;
+pub(crate) use tuned::{ENABLED as TUNED_ENABLED, parameter_path};
 
 /// Everything that a profile becomes. `apply` destructures it without `..`: a new object that nobody applies fails to compile.
 #[derive(Clone, Debug, PartialEq)]

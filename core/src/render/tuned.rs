@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::ObjectMeta;
 use serde_json::json;
 
+pub(crate) use self::sections::parameter_path;
 use super::templates::{Template, one_line, text};
 use crate::names;
 use crate::openshift::{Tuned, TunedMatch, TunedObjectSpec, TunedProfile, TunedRecommend};
@@ -21,6 +22,7 @@ pub const PRIORITY: i64 = 18;
 
 /// The values of `enabled` that TuneD takes for true.
 pub(crate) const ENABLED: [&str; 3] = ["true", "True", "1"];
+
 /// Selectors that need more matches than this aren't written by people.
 const MOST_MATCHES: usize = 256;
 

@@ -92,7 +92,7 @@ fn check_one(field: &str, argument: &str, problems: &mut Problems) {
         );
     }
     let key = key(argument).to_ascii_lowercase();
-    if key.is_empty() {
+    if key.is_empty() && !quoted {
         refuse("has no name", "write it as name=value");
     }
     if FOREIGN.contains(&key.as_str()) {

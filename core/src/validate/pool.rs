@@ -47,16 +47,6 @@ pub(super) fn check(
     problems: &mut Problems,
 ) -> ValidPool {
     let profile_name = profile.metadata.name.clone().unwrap_or_default();
-    if !is_dns_label(&profile_name) || profile_name.len() > MAX_NAME {
-        problems.push(Problem::error(
-            "metadata.name",
-            profile_name.escape_debug(),
-            "is part of other objects' names and a pool's name",
-            format!(
-                "use lower-case letters and digits, '-' between them, at most {MAX_NAME} characters"
-            ),
-        ));
-    }
     let empty = PoolSpec::default();
     let PoolSpec {
         name: given_name,
@@ -65,15 +55,7 @@ pub(super) fn check(
         max_unavailable,
     } = profile.spec.pool.as_ref().unwrap_or(&empty);
     let name = name_of(profile);
-    // The profile's own name is told above.
-    if given_name.is_some() && !is_dns_label(&name) {
-        problems.push(Problem::error(
-            "spec.pool.name",
-            name.escape_debug(),
-            "is no name of a pool",
-            "use lower-case letters and digits, '-' between them, at most 63 characters",
-        ));
-    }
+    check_names(&profile_name, &name, given_name.is_some(), problems);
     let create = create.unwrap_or(true);
     let existing = cluster
         .pools
@@ -151,6 +133,28 @@ pub(super) fn check(
         ));
     }
     pool
+}
+
+fn check_names(profile_name: &str, name: &str, given_name: bool, problems: &mut Problems) {
+    if !is_dns_label(profile_name) || profile_name.len() > MAX_NAME {
+        problems.push(Problem::error(
+            "metadata.name",
+            profile_name.escape_debug(),
+            "is part of other objects' names and a pool's name",
+            format!(
+                "use lower-case letters and digits, '-' between them, at most {MAX_NAME} characters"
+            ),
+        ));
+    }
+    // The profile's own name is told above.
+    if given_name && !is_dns_label(name) {
+        problems.push(Problem::error(
+            "spec.pool.name",
+            name.escape_debug(),
+            "is no name of a pool",
+            "use lower-case letters and digits, '-' between them, at most 63 characters",
+        ));
+    }
 }
 
 fn role(name: &str) -> BTreeMap<String, String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::text::one_line;
 use crate::api::realtime_profile::TunedSpec;
 use crate::problem::{Problem, Problems};
-use crate::render::TUNED_ENABLED;
+use crate::render::{TUNED_ENABLED, parameter_path};
 use crate::validate::ValidProfile;
 
 /// Options of our own TuneD profile that follow from the CPU sets: another value would contradict the kernel arguments.
@@ -230,12 +230,19 @@ pub(super) fn check_against_ours(valid: &ValidProfile, problems: &mut Problems) 
             ));
             continue;
         }
-        let Some(old) = ours.get(&path).filter(|old| *old != value) else {
+        let fixed = FIXED.iter().find(|(fixed_kind, fixed_key, _)| {
+            (path.0.as_str(), path.1.as_str()) == (*fixed_kind, *fixed_key)
+        });
+        // A second section of another plugin is for other devices than ours: it replaces nothing.
+        let place = if fixed.is_some() || kind == SYSCTL {
+            path
+        } else {
+            option_id(section, key)
+        };
+        let Some(old) = ours.get(&place).filter(|old| *old != value) else {
             continue;
         };
-        match FIXED.iter().find(|(fixed_kind, fixed_key, _)| {
-            (path.0.as_str(), path.1.as_str()) == (*fixed_kind, *fixed_key)
-        }) {
+        match fixed {
             Some((_, _, owner)) => problems.push(Problem::error(
                 field,
                 value,
@@ -302,20 +309,10 @@ fn given_options(valid: &ValidProfile) -> impl Iterator<Item = Given<'_>> {
     sysctl.chain(sections)
 }
 
-/// What says whether two options are the same: the plugin and the option, a kernel parameter as its path below
-/// `/proc/sys`. As sysctl(8) reads names, the first separator is the one between folders.
+/// What says whether two options are the same: the plugin and the option, a kernel parameter however it is written.
 fn option_id(kind: &str, key: &str) -> (String, String) {
-    let dots = kind == SYSCTL
-        && key
-            .find(['.', '/'])
-            .is_some_and(|at| key[at..].starts_with('.'));
-    let path = |character| match character {
-        '.' => '/',
-        '/' => '.',
-        other => other,
-    };
-    let key = if dots {
-        key.chars().map(path).collect()
+    let key = if kind == SYSCTL {
+        parameter_path(key)
     } else {
         key.to_owned()
     };

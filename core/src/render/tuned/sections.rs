@@ -34,10 +34,30 @@ impl Sections {
 
     fn set(&mut self, section: &str, key: &str, value: impl Into<String>) {
         let options = &mut self.section(section).options;
-        match options.iter_mut().find(|(name, _)| name == key) {
+        let same = |name: &str| {
+            name == key || section == "sysctl" && parameter_path(name) == parameter_path(key)
+        };
+        match options.iter_mut().find(|(name, _)| same(name)) {
             Some(option) => option.1 = value.into(),
             None => options.push((key.to_owned(), value.into())),
         }
+    }
+}
+
+/// A kernel parameter's path below `/proc/sys`: the first separator is the one between folders, as sysctl(8) has it.
+pub(crate) fn parameter_path(name: &str) -> String {
+    let dots = name
+        .find(['.', '/'])
+        .is_some_and(|at| name[at..].starts_with('.'));
+    let swapped = |character| match character {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    if dots {
+        name.chars().map(swapped).collect()
+    } else {
+        name.to_owned()
     }
 }
 

@@ -24,6 +24,26 @@ fn with(objects: &str) -> Cluster {
 }
 
 #[test]
+fn a_pool_named_after_the_control_plane_has_its_nodes() {
+    refuses(
+        "pool: {name: control-plane}",
+        &nothing_known(),
+        "spec.pool.name",
+        "the nodes of the control plane",
+    );
+    passes(
+        "pool: {name: control-plane, nodeSelector: {matchLabels: {a: b}}}",
+        &nothing_known(),
+    );
+}
+
+#[test]
+fn missing_reserved_cpus_are_told_once() {
+    let validated = check("cpu: {isolated: 2-7}", &nothing_known());
+    assert_eq!(validated.problems.0.len(), 1, "{}", validated.problems);
+}
+
+#[test]
 fn a_pool_is_ours_only_when_we_made_it() {
     let valid = passes("{}", &with(""));
     assert!(valid.pool.ours);

@@ -176,16 +176,21 @@ fn options_are_known_whatever_they_are_called() {
     );
     passes(
         &format!(
-            "{cpus}\ntuned: {{sections: {{scheduler: {{enabled: 'True'}}, audio: {{enabled: 'no'}}}}}}"
+            "{cpus}\ntuned: {{sections: {{scheduler: {{enabled: 'True'}}, audio: {{enabled: 'no'}}, slow: {{type: cpu, governor: powersave}}}}}}"
         ),
         &none,
     );
     let spec = format!("{cpus}\ntuned: {{sections: {{sysctl: {{enabled: 'no'}}}}}}");
     let valid = check(&spec, &none).profile.unwrap();
-    let tuned = crate::render::render(&valid).node_spec.tuned.unwrap();
+    let tuning = |valid: &ValidProfile| crate::render::render(valid).node_spec.tuning.unwrap();
+    let off = tuning(&valid).sysctls;
+    assert!(off.is_empty(), "what TuneD doesn't set is no drift");
+    let spec = format!("{cpus}\ntuned: {{sysctl: {{vm/stat_interval: '1'}}}}");
+    let sysctls = tuning(&check(&spec, &none).profile.unwrap()).sysctls;
+    assert_eq!(sysctls["vm.stat_interval"], "1");
     assert!(
-        tuned.sysctls.is_empty(),
-        "what TuneD doesn't set is no drift"
+        !sysctls.contains_key("vm/stat_interval"),
+        "one parameter, one value"
     );
 }
 
