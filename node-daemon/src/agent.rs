@@ -156,7 +156,9 @@ impl Agent {
             self.offered = None;
             self.rest = None;
             self.drain = Drain::Unknown;
-            if let Some(budgets) = &self.budgets {
+            if let Some(budgets) = &mut self.budgets {
+                // There is nobody to tell.
+                budgets.told();
                 if self.side.knows() {
                     budgets.set(None);
                 } else if self.side.is_hidden() {

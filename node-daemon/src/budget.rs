@@ -2,8 +2,8 @@
 //! each what it asks for by one function and one writer. What is to be done, `core::rt` decides.
 //!
 //! It runs beside the agent, which a reboot or a package system may hold up for minutes: [`Handle`] is all that the two
-//! know of each other. Nothing here survives the process but a mark that budgets were given: the kernel's files are the
-//! record of which.
+//! know of each other. Nothing here survives the process but a mark that budgets were given: the record of which are the
+//! kernel's files and, where the kernel keeps none, the node's status.
 
 pub(crate) mod bundle;
 mod cache;
@@ -43,9 +43,11 @@ const GAP: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
     /// Nothing since the daemon began: what the status says holds until it is known better. Taken back for that moment,
-    /// the node's capacity would be gone for the scheduler, at each start of a daemon.
+    /// the node's capacity would be gone for the scheduler, at each start of a daemon. It holds for a boot: the next kernel
+    /// may be another one.
     NotYet {
-        /// Its entries, once they are known: what they say is no news for their pods.
+        /// Its entries, once they are known: what they say is no news for their pods. Entries are known by names, so that
+        /// a pod that was replaced by one of the same name while no daemon ran is not told either.
         before: Vec<ContainerBudget>,
     },
     /// Nobody gives anything.
@@ -105,6 +107,7 @@ pub fn start(host: &Host, client: Client, node: &str, config: &Cgroup) -> (Handl
         client,
         node: node.to_owned(),
         pods_group: config.pods_group.clone(),
+        setting: settings::by_file(config),
         settings: to_engine,
         told: from_engine.clone(),
         knocks,
@@ -168,6 +171,8 @@ impl Handle {
     }
 
     /// Returns when there is something new to tell. May be dropped at any time.
+    ///
+    /// At most once in [`GAP`], also where nobody asks what is new.
     pub async fn changed(&mut self) {
         // A clone's mark: ours stays until `told` is asked, so that nothing is lost when this is dropped.
         let mut watched = self.told.clone();
@@ -175,5 +180,39 @@ impl Handle {
             std::future::pending::<()>().await;
         }
         sleep_until(self.last + GAP).await;
+        self.last = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_asks_for_wakes_nobody_all_the_time() {
+        let (settings, _to_engine) = watch::channel(Word::Unknown);
+        let (from_engine, told) = watch::channel(Told::default());
+        let mut handle = Handle {
+            config: Cgroup {
+                handler: None,
+                v1_capacity: 0,
+                given: false,
+                pods_group: None,
+                hcbs_gate: false,
+            },
+            settings,
+            from_engine: from_engine.clone(),
+            told,
+            last: Instant::now(),
+        };
+        from_engine.send_replace(Told::Nothing);
+        let begun = Instant::now();
+        for _ in 0..3 {
+            handle.changed().await;
+        }
+        assert_eq!(begun.elapsed(), GAP * 3);
+        assert_eq!(handle.told(), Told::Nothing);
+        let waits = tokio::time::timeout(GAP * 3, handle.changed());
+        assert!(waits.await.is_err(), "there is nothing new");
     }
 }

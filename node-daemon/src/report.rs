@@ -40,6 +40,9 @@ pub fn status(
     let old = before.status.as_ref().unwrap_or(&none);
     let generation = before.metadata.generation;
     let drifted = drifted(&facts.drift);
+    let boot_id = old.kernel.as_ref().and_then(|old| old.boot_id.as_ref());
+    let stays =
+        matches!(facts.pods, budget::Told::NotYet { .. }) && boot_id == Some(&observed.boot.id);
     let conditions = next
         .conditions
         .iter()
@@ -59,10 +62,11 @@ pub fn status(
             old.topology.as_ref(),
         )),
         drift: since(&facts.drift, &old.drift, now),
-        conditions: with_others(conditions, &old.conditions, &facts.pods),
-        pod_budget: match &facts.pods {
-            budget::Told::NotYet { .. } => old.pod_budget.clone(),
-            told => told.status().cloned(),
+        conditions: with_others(conditions, &old.conditions, stays),
+        pod_budget: if stays {
+            old.pod_budget.clone()
+        } else {
+            facts.pods.status().cloned()
         },
         // Not this part's word.
         latency: old.latency.clone(),
@@ -155,10 +159,10 @@ fn drifted(drift: &[Drift]) -> Decided {
 }
 
 /// Conditions that somebody else writes stay.
-fn with_others(mut ours: Vec<Condition>, old: &[Condition], pods: &budget::Told) -> Vec<Condition> {
+fn with_others(mut ours: Vec<Condition>, old: &[Condition], budgets_stay: bool) -> Vec<Condition> {
     for condition in old {
         // Where nobody gives anything there is nothing to be ready.
-        let is_over = condition.type_ == conditions::BUDGET_READY && *pods == budget::Told::Nothing;
+        let is_over = condition.type_ == conditions::BUDGET_READY && !budgets_stay;
         if !is_over && conditions::find(&ours, &condition.type_).is_none() {
             ours.push(condition.clone());
         }
@@ -365,32 +369,45 @@ mod tests {
             capacity_microseconds: Some(micros),
             ..NodePodBudgetStatus::default()
         };
-        let mut node = RealtimeNode::default();
-        node.status = Some(RealtimeNodeStatus {
+        let old = Some(RealtimeNodeStatus {
             conditions: vec![ready("before").timed(&[], None, &at(1))],
             pod_budget: Some(given(1)),
+            kernel: Some(NodeKernelStatus {
+                boot_id: Some("b".to_owned()),
+                ..NodeKernelStatus::default()
+            }),
             ..RealtimeNodeStatus::default()
         });
-        let tells = |pods| {
+        let mut node = RealtimeNode {
+            status: old,
+            ..RealtimeNode::default()
+        };
+        let tells = |node: &RealtimeNode, pods| {
             let facts = Facts {
                 pods,
                 ..Facts::default()
             };
             let wanted = Wanted::default();
             let next = next(Step::Rest);
-            let status = status(&node, &wanted, &observed(), &next, &facts, &at(2));
+            let status = status(node, &wanted, &observed(), &next, &facts, &at(2));
             let words = conditions::find(&status.conditions, conditions::BUDGET_READY)
                 .map(|ready| ready.message.clone());
             (status.pod_budget, words)
         };
         let before = Some("before".to_owned());
-        assert_eq!(tells(budget::Told::default()), (Some(given(1)), before));
-        assert_eq!(tells(budget::Told::Nothing), (None, None));
+        let not_yet = budget::Told::default();
+        assert_eq!(tells(&node, not_yet.clone()), (Some(given(1)), before));
+        assert_eq!(tells(&node, budget::Told::Nothing), (None, None));
         let pods = budget::Told::Pods {
             status: given(2),
             condition: ready("now"),
         };
-        assert_eq!(tells(pods), (Some(given(2)), Some("now".to_owned())));
+        let now = (Some(given(2)), Some("now".to_owned()));
+        assert_eq!(tells(&node, pods), now);
+        // Another boot may be one of another kernel.
+        let kernel = node.status.as_mut().and_then(|old| old.kernel.as_mut());
+        kernel.unwrap().boot_id = Some("a".to_owned());
+        assert_eq!(tells(&node, not_yet), (None, None));
     }
 
     #[test]

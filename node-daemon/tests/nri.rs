@@ -440,9 +440,9 @@ async fn dies(lab: &mut Lab) {
     // containerd itself holds back who says so, and tries again: the pod isn't over, whatever its restartPolicy.
     let waits = lab.node.options().runtime == Runtime::Containerd;
     if waits {
-        let wants = format!("[{}]", nri::NAME);
+        let plugins = format!("[{}]", nri::NAME);
         let annotations =
-            json!({"realtime": "true", RT_RUNTIME_US: "20000", REQUIRED_PLUGINS: wants});
+            json!({"realtime": "true", RT_RUNTIME_US: "20000", REQUIRED_PLUGINS: plugins});
         lab.create(pod("waits-for-the-plugin", &annotations, &[&["first-act"]]))
             .await;
         let words = format!("required plugin \"{}\" not present", nri::NAME);

@@ -298,7 +298,9 @@ async fn killed(node: &mut Node, lathe: &str, saw: String) {
     let told = node
         .told("all are told", |told| {
             said(told, "drill").starts_with("Applied")
-                && LATE.iter().all(|late| entry(told, late).is_some())
+                && LATE
+                    .iter()
+                    .all(|late| said(told, late).starts_with("Refused"))
         })
         .await;
     // Whoever had his share keeps it, whatever the order of names.

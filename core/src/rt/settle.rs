@@ -12,7 +12,7 @@ use super::micros::RuntimeMicros;
 use super::plan::{Tree, Wanted};
 use super::pod::Pod;
 use super::request::{self, Policy, Refused, Request, Rules};
-use crate::api::realtime_node::{BudgetMode, ContainerBudget, ContainerBudgetState};
+use crate::api::realtime_node::{BudgetMode, ContainerBudget};
 use crate::problem::Problem;
 
 /// Namespace and name.
@@ -67,18 +67,21 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// The groups of containers that had what they ask for by what was told before.
+    /// The groups of containers that had the budget that they ask for, or more, by what was told before.
     pub fn had_by(&self, entries: &[ContainerBudget]) -> BTreeSet<String> {
-        let had: BTreeSet<(&str, &str, &str)> = entries
+        let had: BTreeMap<(&str, &str, &str), i64> = entries
             .iter()
-            .filter(|entry| entry.state == ContainerBudgetState::Applied)
-            .map(|entry| (&*entry.namespace, &*entry.pod, &*entry.container))
+            .filter_map(|entry| {
+                let key = (&*entry.namespace, &*entry.pod, &*entry.container);
+                Some((key, entry.applied_microseconds?))
+            })
             .collect();
         let groups = self.assignments.iter().filter_map(|assignment| {
             let (namespace, pod) = &assignment.pod;
             let (_, group) = assignment.at.as_ref()?;
-            had.contains(&(&**namespace, &**pod, &*assignment.request.container))
-                .then(|| group.clone())
+            let had = had.get(&(&**namespace, &**pod, &*assignment.request.container))?;
+            let asks = i64::from(assignment.request.runtime?.get());
+            (asks <= *had).then(|| group.clone())
         });
         groups.collect()
     }

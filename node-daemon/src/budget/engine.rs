@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use kube::Client;
 use realtime_core::rt::group::{self, Kind};
+use realtime_core::rt::modes::ModeSetting;
 use realtime_core::rt::outcome::PodNews;
 use realtime_core::rt::request;
 use realtime_core::rt::retry::FOREIGN;
@@ -21,7 +22,7 @@ use super::groups::{Groups, Happened};
 use super::round::Round;
 use super::settings::{Settings, Word};
 use super::state::{State, Waiting};
-use super::withdraw;
+use super::withdraw::{self, Owed};
 use crate::host::Host;
 use crate::sched;
 
@@ -51,6 +52,8 @@ pub struct Engine {
     pub client: Client,
     pub node: String,
     pub pods_group: Option<String>,
+    /// Which hierarchy, by the configuration file.
+    pub setting: ModeSetting,
     pub settings: watch::Receiver<Word>,
     pub told: watch::Sender<Told>,
     pub knocks: mpsc::Receiver<Knock>,
@@ -65,8 +68,7 @@ impl Engine {
         }
         let mut cache = None;
         let mut state = State::default();
-        // What it stood on when something was set last: that is taken back when nothing is any more.
-        let mut last: Option<(Ground, Box<Settings>)> = None;
+        let mut owed = Owed::new();
         loop {
             let settings = self.settings.borrow_and_update().clone();
             let Word::Settings(settings) = settings else {
@@ -79,16 +81,12 @@ impl Engine {
                         std::mem::replace(told, Told::Nothing) != Told::Nothing
                     });
                 }
-                if known && last.is_none() && withdraw::is_marked(&self.host) {
-                    // Given by a daemon before this one, which didn't live to take it back.
-                    let settings = Box::new(Settings::nothing());
-                    let ground = Ground::look(&self.host, &settings, self.pods_group.as_deref());
-                    last = Some((ground.await, settings));
+                if known {
+                    owed.take_back(&self.host, self.setting, self.pods_group.as_deref())
+                        .await;
                 }
-                last =
-                    last.filter(|(ground, settings)| withdraw::pass(&self.host, ground, settings));
                 tokio::select! {
-                    () = tokio::time::sleep(withdraw::AGAIN), if last.is_some() => {}
+                    () = until(owed.next()), if known => {}
                     changed = self.settings.changed() => if changed.is_err() { return },
                     Some(knock) = self.knocks.recv(), if known => {
                         let asks = request::asks(&knock.announced.annotations);
@@ -107,7 +105,7 @@ impl Engine {
             });
             cache.select(settings.namespaces.clone());
             match self.serve(&settings, cache, &mut state).await {
-                Some(ground) => last = Some((ground, settings)),
+                Some(ground) => owed = Owed::since(ground, settings),
                 None => return,
             }
         }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use realtime_core::rt::group::{self, ContainerId, Kind, PodUid};
-use realtime_core::rt::outcome::PodNews;
+use realtime_core::rt::outcome::{self, PodNews};
 use realtime_core::rt::plan::{self, Finding, Plan, Tree};
 use realtime_core::rt::retry::{self, AGAIN, Failure};
 use realtime_core::rt::settle::{Known, Settled, settle};
@@ -306,9 +306,11 @@ impl Round<'_> {
         let plan = match &self.ground.hierarchy {
             Some(Hierarchy::V1(v1)) if self.ground.has_budgets() => {
                 let mut plan = plan::plan(&settled.wanted, &tree, &limits);
-                self.note_foreign(cache, state, &tree, &settled, &plan);
+                let overwritten =
+                    outcome::overwritten(&state.expected, &tree, &plan, &settled, &cache.asking);
                 let failed = writer::apply_each(v1, &plan.writes);
                 self.look_after(state, &tree, &mut plan, failed);
+                self.note_foreign(state, &tree, overwritten);
                 if plan.findings.iter().any(Finding::keeps) {
                     self.within(KEPT);
                 }

@@ -53,11 +53,11 @@ impl Word {
 }
 
 impl Settings {
-    /// Nobody gives anything, on a kernel as it is found.
-    pub fn nothing() -> Self {
+    /// Nobody gives anything.
+    pub fn nothing(setting: ModeSetting) -> Self {
         Self {
             enabled: true,
-            setting: ModeSetting::Auto,
+            setting,
             hcbs_gate: false,
             capacity_us: 0,
             reserve_us: 0,
@@ -68,12 +68,7 @@ impl Settings {
 
     /// For a node: the profile's word, else the configuration file's, else none.
     pub fn of(spec: Option<&RealtimeNodeSpec>, config: &Cgroup) -> Option<Self> {
-        let setting = match config.handler {
-            None => ModeSetting::Auto,
-            Some(CgroupHandler::Noop) => ModeSetting::Noop,
-            Some(CgroupHandler::V1) => ModeSetting::CgroupV1,
-            Some(CgroupHandler::V2) => ModeSetting::CgroupV2,
-        };
+        let setting = by_file(config);
         if let Some(spec) = spec {
             let budget = spec.pod_budget.as_ref()?;
             return Some(Self {
@@ -99,6 +94,16 @@ impl Settings {
             largest: micros(config.v1_capacity).unwrap_or(RuntimeMicros::WHOLE),
             namespaces: None,
         })
+    }
+}
+
+/// Which hierarchy, by the configuration file.
+pub fn by_file(config: &Cgroup) -> ModeSetting {
+    match config.handler {
+        None => ModeSetting::Auto,
+        Some(CgroupHandler::Noop) => ModeSetting::Noop,
+        Some(CgroupHandler::V1) => ModeSetting::CgroupV1,
+        Some(CgroupHandler::V2) => ModeSetting::CgroupV2,
     }
 }
 

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use realtime_core::names::BUDGETS_GIVEN;
+use realtime_core::rt::modes::ModeSetting;
 use realtime_core::rt::plan::{self, Wanted};
+use tokio::time::Instant;
 
 use super::ground::{Ground, Hierarchy};
 use super::settings::Settings;
@@ -15,7 +17,9 @@ use crate::cgroup::{Scope, writer};
 use crate::host::Host;
 
 /// Between two tries while something is left.
-pub const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(10);
+/// While it can't be seen what is left, as without a kubelet.
+const LOOK: Duration = Duration::from_mins(1);
 
 /// Marks that budgets are about to be given here.
 pub fn mark(host: &Host) {
@@ -28,23 +32,95 @@ pub fn mark(host: &Host) {
 }
 
 /// Whether a daemon has given budgets here that none has taken back.
-pub fn is_marked(host: &Host) -> bool {
+fn is_marked(host: &Host) -> bool {
     host.exists(BUDGETS_GIVEN)
 }
 
-/// One pass; whether something is left.
-pub fn pass(host: &Host, ground: &Ground, settings: &Settings) -> bool {
-    let Some(Hierarchy::V1(v1)) = &ground.hierarchy else {
-        return false;
+/// What is still to be taken back, and when that is tried.
+#[derive(Debug)]
+pub struct Owed {
+    /// What was stood on when something was set last.
+    on: Option<(Ground, Box<Settings>)>,
+    next: Option<Instant>,
+}
+
+/// What one try has come to.
+enum Left {
+    Nothing,
+    Something,
+    /// It can't be seen.
+    Unknown,
+}
+
+impl Owed {
+    /// A daemon begins: one before it may have left something.
+    pub fn new() -> Self {
+        Self {
+            on: None,
+            next: Some(Instant::now()),
+        }
+    }
+
+    /// So far, pods were given something.
+    pub fn since(ground: Ground, settings: Box<Settings>) -> Self {
+        Self {
+            on: Some((ground, settings)),
+            next: Some(Instant::now()),
+        }
+    }
+
+    /// When it is tried again; `None`: nothing is owed.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Takes back what can be, if the time for it has come. Nobody gives anything at this moment.
+    pub async fn take_back(&mut self, host: &Host, setting: ModeSetting, pods_group: Option<&str>) {
+        if self.next.is_none_or(|next| next > Instant::now()) {
+            return;
+        }
+        self.next = None;
+        let (ground, settings) = match self.on.take() {
+            Some(on) => on,
+            None if is_marked(host) => {
+                let settings = Box::new(Settings::nothing(setting));
+                (Ground::look(host, &settings, pods_group).await, settings)
+            }
+            None => return,
+        };
+        let wait = match pass(host, &ground, &settings) {
+            Left::Something => {
+                self.on = Some((ground, settings));
+                AGAIN
+            }
+            Left::Unknown if is_marked(host) => LOOK,
+            Left::Unknown => return,
+            Left::Nothing => match host.remove(BUDGETS_GIVEN) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "pods' budgets are taken back, and will be looked for again");
+                    LOOK
+                }
+            },
+        };
+        self.next = Some(Instant::now() + wait);
+    }
+}
+
+fn pass(host: &Host, ground: &Ground, settings: &Settings) -> Left {
+    let (Some(Hierarchy::V1(v1)), Some(pods_group)) = (&ground.hierarchy, &ground.pods_group)
+    else {
+        return Left::Unknown;
     };
-    if !ground.has_budgets() || !ground.is_firm() {
-        return false;
+    if !ground.has_budgets() {
+        return Left::Unknown;
     }
     let tree = match ground.read(Scope::Whole) {
-        Ok(tree) => tree,
+        Ok(tree) if tree.groups.contains_key(pods_group) => tree,
+        Ok(_) => return Left::Unknown,
         Err(error) => {
             tracing::warn!(%error, "the groups can't be read");
-            return true;
+            return Left::Something;
         }
     };
     // Nobody is wanted to have anything.
@@ -60,9 +136,9 @@ pub fn pass(host: &Host, ground: &Ground, settings: &Settings) -> bool {
     if !plan.writes.is_empty() {
         tracing::info!(left = plan.allocated_us, "pods' budgets are taken back");
     }
-    let left = plan.allocated_us > 0 || !failed.is_empty();
-    if !left && let Err(error) = host.remove(BUDGETS_GIVEN) {
-        tracing::warn!(%error, "pods' budgets are taken back, and will be looked for once more");
+    if plan.allocated_us > 0 || !failed.is_empty() {
+        Left::Something
+    } else {
+        Left::Nothing
     }
-    left
 }

@@ -1,13 +1,15 @@
 //! The daemon, the API server, the kubelet and the container runtime go away and come again while pods run and start.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::{
     ContainerBudget, ContainerBudgetState, NodePodBudgetStatus,
@@ -85,13 +87,16 @@ pub async fn everybody_in_turn(lab: &Lab) {
             told.allocated_microseconds == Some(21_000)
         })
         .await;
-    assert_eq!(applied(lab, "stays").await, 1);
+    lab.event("stays", "RealtimeApplied").await;
     let told = Reader::of(lab);
+    while told.seen() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     lab.kill_daemon();
     let meanwhile = ["sleep", "7302"];
     run(
         lab,
-        pod("meanwhile", &budget("22000"), &meanwhile),
+        pod("while-away", &budget("22000"), &meanwhile),
         "Running",
     )
     .await;
@@ -101,7 +106,7 @@ pub async fn everybody_in_turn(lab: &Lab) {
     has(lab, &meanwhile, 22_000).await;
     let after = lab
         .wait_for("both", |told| {
-            entry_of(told, "meanwhile")
+            entry_of(told, "while-away")
                 .is_some_and(|entry| entry.applied_microseconds == Some(22_000))
         })
         .await;
@@ -111,11 +116,12 @@ pub async fn everybody_in_turn(lab: &Lab) {
         ..entry
     });
     assert_eq!(entry_of(&after, "stays"), before);
-    // The next daemon's start is no news: neither for the scheduler, which counts by the capacity, nor for the pod.
+    // The next daemon's start is no news: neither for the scheduler, which counts by the capacity, nor for the pod, which
+    // would be told before the new one.
     told.has_always_seen_a_capacity();
-    lab.event("meanwhile", "RealtimeApplied").await;
+    lab.event("while-away", "RealtimeApplied").await;
     assert_eq!(applied(lab, "stays").await, 1);
-    lab.delete("meanwhile").await;
+    lab.delete("while-away").await;
     lab.allocated_is(21_000).await;
 
     // The API server, while pods start.
@@ -169,31 +175,42 @@ pub async fn everybody_in_turn(lab: &Lab) {
     lab.allocated_is(0).await;
 }
 
-/// Looks at the node's status all the time.
-struct Reader(JoinHandle<bool>, Arc<AtomicBool>);
+/// Sees each version of the node's status.
+struct Reader {
+    watching: tokio::task::JoinHandle<()>,
+    seen: Arc<Mutex<Vec<Option<i64>>>>,
+}
 
 impl Reader {
     fn of(lab: &Lab) -> Self {
         let nodes: Api<RealtimeNode> = Api::all(lab.client.clone());
-        let name = lab.node.options().node_name.clone();
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
-        let runtime = tokio::runtime::Handle::current();
-        let looking = std::thread::spawn(move || {
-            let mut always = true;
-            while !asked.load(Ordering::Relaxed) {
-                let node = runtime.block_on(nodes.get(&name)).expect("RealtimeNode");
-                let told = node.status.and_then(|status| status.pod_budget);
-                always &= told.is_some_and(|told| told.capacity_microseconds.is_some());
+        let own = format!("metadata.name={}", lab.node.options().node_name);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&seen);
+        let watching = tokio::spawn(async move {
+            let config = watcher::Config::default().fields(&own);
+            let mut nodes = std::pin::pin!(watcher(nodes, config).applied_objects());
+            while let Some(node) = nodes.next().await {
+                let status = node.ok().and_then(|node| node.status).unwrap_or_default();
+                let told = status.pod_budget.unwrap_or_default();
+                all.lock().unwrap().push(told.capacity_microseconds);
             }
-            always
         });
-        Self(looking, stop)
+        Self { watching, seen }
+    }
+
+    /// How many capacities it has seen up to now.
+    fn seen(&self) -> usize {
+        self.seen.lock().unwrap().len()
     }
 
     fn has_always_seen_a_capacity(self) {
-        self.1.store(true, Ordering::Relaxed);
-        assert!(self.0.join().expect("looked"), "the capacity was gone");
+        self.watching.abort();
+        let seen = self.seen.lock().unwrap();
+        assert!(
+            seen.len() > 1 && seen.iter().all(Option::is_some),
+            "{seen:?}"
+        );
     }
 }
 

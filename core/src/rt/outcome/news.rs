@@ -96,7 +96,7 @@ fn words_of(entry: &ContainerBudget) -> String {
 }
 
 /// Containers whose budget somebody else wrote over, by their groups, as news for their pods. `known` is what each group had
-/// by our own last look or write, in `tree` is what it has, and the plan puts it right.
+/// by our own last look or write, in `tree` is what it has; true once the plan is written.
 pub fn overwritten<'a>(
     known: &BTreeMap<String, i64>,
     tree: &Tree,
@@ -109,11 +109,16 @@ pub fn overwritten<'a>(
         let (had, gets) = (known.get(group)?, plan.granted.get(group)?);
         let found = tree.groups.get(group)?.runtime_us;
         // Where more or less is wanted than before, it is not told apart.
-        if had != gets || found == *had {
+        if *had != i64::from(assignment.request.runtime?.get()) || found == *had {
             return None;
         }
+        let now = if gets == had {
+            format!("it has {had} again")
+        } else {
+            format!("it keeps {gets} as long as its real-time threads run")
+        };
         let note = format!(
-            "container {}: somebody else wrote {found} to cpu.rt_runtime_us of its cgroup, which had {had}; it has {had} again. \
+            "container {}: somebody else wrote {found} to cpu.rt_runtime_us of its cgroup, which had {had}; {now}. \
              Only one program may manage real-time budgets on a node",
             assignment.request.container
         );

@@ -273,17 +273,22 @@ fn who_had_it_is_known_by_what_was_told() {
     ]);
     let groups = tree(&[(&group(UID, 'a'), 0), (&group("9-9", 'b'), 0)]);
     let settled = settle(&pods, &BTreeMap::new(), &groups, &rules(), true);
-    let entry = |pod: &str, container: &str, state: &str| -> ContainerBudget {
+    let entry = |pod: &str, container: &str, micros: Option<i64>| -> ContainerBudget {
         serde_json::from_value(json!({
-            "namespace": "lab", "pod": pod, "container": container, "state": state,
+            "namespace": "lab", "pod": pod, "container": container, "state": "Refused",
+            "appliedMicroseconds": micros,
         }))
         .unwrap()
     };
+    // Also one whose policy the kernel refused.
     let told = [
-        entry("one", "main", "Applied"),
-        entry("two", "main", "Refused"),
-        entry("two", "helper", "Applied"),
-        entry("gone", "main", "Applied"),
+        entry("one", "main", Some(25_000)),
+        entry("two", "main", None),
+        entry("two", "helper", Some(25_000)),
+        entry("gone", "main", Some(25_000)),
     ];
     assert_eq!(settled.had_by(&told), BTreeSet::from([group(UID, 'a')]));
+    // It asks for more by now.
+    let told = [entry("one", "main", Some(24_999))];
+    assert_eq!(settled.had_by(&told), BTreeSet::new());
 }

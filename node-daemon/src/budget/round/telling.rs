@@ -2,7 +2,7 @@
 //! decides.
 
 use realtime_core::api::realtime_node::{BudgetMode, NodePodBudgetStatus};
-use realtime_core::rt::outcome::{self, Done};
+use realtime_core::rt::outcome::{self, Done, PodNews};
 use realtime_core::rt::plan::{self, Plan, Tree};
 use realtime_core::rt::settle::Settled;
 use tokio::time::Instant;
@@ -42,7 +42,12 @@ impl Round<'_> {
             });
             outcome::verdict(entry, cache.asking.contains_key(&waiting.pod))
         });
-        if !cache.complete() {
+        let gives = matches!(
+            self.ground.mode.mode,
+            BudgetMode::V1Budget | BudgetMode::V2Policy
+        );
+        // That nothing can be had is true whatever pods there are.
+        if gives && !cache.complete() {
             return;
         }
         let capacity = match self.ground.mode.mode {
@@ -77,21 +82,19 @@ impl Round<'_> {
         });
     }
 
-    /// What somebody else wrote to containers' groups is told once for each of them; that it is put right, each time.
+    /// What somebody else wrote to containers' groups is told once for each of them, when it is put right; that it is put
+    /// right, each time.
     pub(super) fn note_foreign(
         &self,
-        cache: &Cache,
         state: &mut State,
         tree: &Tree,
-        settled: &Settled,
-        plan: &Plan,
+        overwritten: Vec<(&str, PodNews)>,
     ) {
-        let found = outcome::overwritten(&state.expected, tree, plan, settled, &cache.asking);
         state
             .overwritten
             .retain(|group| tree.groups.contains_key(group));
-        for (group, news) in found {
-            if state.overwritten.insert(group.to_owned()) {
+        for (group, news) in overwritten {
+            if !state.failing.contains_key(group) && state.overwritten.insert(group.to_owned()) {
                 tracing::warn!(pod = news.pod.1, group, words = news.note, "overwritten");
                 let _ = self.news.try_send(news);
             }
