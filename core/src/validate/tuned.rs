@@ -257,17 +257,26 @@ pub(super) fn check_against_ours(valid: &ValidProfile, problems: &mut Problems) 
             )),
         }
     }
-    check_given_once(valid, problems);
+    check_parameters(valid, problems);
 }
 
-/// A kernel parameter has one value, however its name is written and whichever section sets it.
-fn check_given_once(valid: &ValidProfile, problems: &mut Problems) {
+/// A kernel parameter has one value, however its name is written and whichever section sets it; and TuneD can set it.
+fn check_parameters(valid: &ValidProfile, problems: &mut Problems) {
     let mut first: BTreeMap<String, String> = BTreeMap::new();
     for given in given_options(valid) {
         if given.kind != SYSCTL || !given.key.contains(['.', '/']) {
             continue;
         }
         let (_, path) = option_id(given.kind, given.key);
+        let by_tuned = given.key.replace('.', "/");
+        if by_tuned != path {
+            problems.push(Problem::warning(
+                given.field.clone(),
+                given.value,
+                format!("TuneD takes every '.' of a name for '/': it sets /proc/sys/{by_tuned}, not /proc/sys/{path}"),
+                "set it by a file in /etc/sysctl.d, from a MachineConfig of your own",
+            ));
+        }
         match first.get(&path) {
             Some(other) => problems.push(Problem::error(
                 given.field,

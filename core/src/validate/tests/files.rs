@@ -162,6 +162,14 @@ fn options_are_known_whatever_they_are_called() {
         "spec.tuned.sysctl.vm/swappiness",
         "also given in spec.tuned.sysctl.vm.swappiness",
     );
+    // A VLAN's name has a dot, which sysctl(8) writes so.
+    warns(
+        "tuned: {sysctl: {net.ipv4.conf.eth0/100.rp_filter: '1'}}",
+        &none,
+        "spec.tuned.sysctl.net.ipv4.conf.eth0/100.rp_filter",
+        "it sets /proc/sys/net/ipv4/conf/eth0/100/rp_filter, not /proc/sys/net/ipv4/conf/eth0.100/rp_filter",
+    );
+    passes("tuned: {sysctl: {net/ipv4/ip_forward: '1'}}", &none);
     warns(
         &format!("{cpus}\ntuned: {{sysctl: {{vm/stat_interval: '1'}}}}"),
         &none,
