@@ -246,7 +246,18 @@ fn shaped(value: &Value) -> Result<RealtimeProfile, Misshapen> {
 /// A list that holds profiles as its items; everything else as it is.
 fn taken_apart(mut value: Value) -> Vec<Value> {
     let kind = value["kind"].as_str().unwrap_or_default();
-    let may_hold = kind == "List" || kind == "RealtimeProfileList";
+    let typed = kind == "RealtimeProfileList";
+    let may_hold = kind == "List" || typed;
+    if typed {
+        let version = value["apiVersion"].clone();
+        let items = value.get_mut("items").and_then(Value::as_array_mut);
+        // Items of a typed list may leave out what the list says.
+        for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
+            item.entry("kind")
+                .or_insert_with(|| "RealtimeProfile".into());
+            item.entry("apiVersion").or_insert_with(|| version.clone());
+        }
+    }
     let items = value.get("items").and_then(Value::as_array);
     if may_hold && items.is_some_and(|items| items.iter().any(is_profile)) {
         match value["items"].take() {

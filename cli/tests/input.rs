@@ -68,6 +68,21 @@ fn several_profiles_and_a_list() {
         oc_stdin(&["render", "-f", "-"], list.as_bytes()).success(),
         alone
     );
+    // As the API server itself answers, whose items have no kind.
+    let typed = list
+        .replace(
+            "apiVersion: v1\nkind: List",
+            "apiVersion: realtime.openshift.io/v1alpha1\nkind: RealtimeProfileList",
+        )
+        .replace(
+            "- apiVersion: realtime.openshift.io/v1alpha1\n  kind: RealtimeProfile\n  ",
+            "- ",
+        );
+    assert_eq!(typed.matches("kind:").count(), 1, "{typed}");
+    assert_eq!(
+        oc_stdin(&["render", "-f", "-"], typed.as_bytes()).success(),
+        alone
+    );
 }
 
 #[test]
