@@ -20,6 +20,8 @@ mod old_operator;
 mod on_node;
 #[path = "sorts/policy.rs"]
 mod policy;
+#[path = "sorts/quiet.rs"]
+mod quiet;
 #[path = "sorts/reader.rs"]
 mod reader;
 #[path = "sorts/settings.rs"]
@@ -84,6 +86,7 @@ async fn settings_change_while_pods_run() {
     settings::an_exec_probe_is_told(&lab).await;
     settings::required(&lab).await;
     reader::the_programs_say_the_same(&lab).await;
+    quiet::without_a_realtime_node(&lab).await;
     lab.node.shutdown().await.expect("shutdown");
 }
 
