@@ -32,10 +32,10 @@ async fn becomes_quiet(lab: &Lab) {
         let before = on_cpu(lab);
         tokio::time::sleep(WHILE).await;
         // It may have ended meanwhile, and that is no quiet.
-        if let (Some(before), Some(after)) = (before, on_cpu(lab))
-            && after >= before
-            && after - before <= MAY
-        {
+        let used = on_cpu(lab)
+            .zip(before)
+            .and_then(|(after, before)| after.checked_sub(before));
+        if used.is_some_and(|used| used <= MAY) {
             return;
         }
         assert!(begun.elapsed() < LONG, "never quiet\n{}", lab.said());
