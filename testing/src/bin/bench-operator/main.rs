@@ -9,7 +9,7 @@ mod table;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::Context as _;
 
 use cluster::Cluster;
 use operator::{Operator, Usage};
@@ -34,11 +34,13 @@ async fn main() -> anyhow::Result<()> {
         || PathBuf::from("target/release/realtime-operator"),
         PathBuf::from,
     );
-    ensure!(
-        binary.is_file(),
-        "{} is not there: cargo build --release --package realtime-operator",
-        binary.display()
-    );
+    // Whole: it is started from another folder than this.
+    let binary = std::fs::canonicalize(&binary).with_context(|| {
+        format!(
+            "{}: cargo build --release --package realtime-operator",
+            binary.display()
+        )
+    })?;
     let nodes = std::env::args()
         .nth(2)
         .map_or(Ok(NODES), |nodes| nodes.parse())?;
