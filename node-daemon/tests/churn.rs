@@ -28,8 +28,9 @@ use std::time::{Duration, Instant};
 use dice::Dice;
 use futures::StreamExt as _;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, PostParams};
 use life::{CAPACITY_US, MOST_US, World};
 use on_cluster::{Cluster, WORK, until};
 use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState, NodePodBudgetStatus};
@@ -40,6 +41,7 @@ use realtime_testing::real_node::Runtime;
 use serde_json::json;
 
 const NODE: &str = "churned";
+const CONTRACT: &str = "realtime-pod-contract";
 /// The part of the root group that the node has, microseconds of each second.
 const NODE_US: u32 = 230_000;
 /// So many pods live at once, each with at most 12,000 µs: the node has room for all of them.
@@ -110,13 +112,40 @@ async fn told(
     .await
 }
 
-async fn world(cluster: &Cluster, folder: &Path) -> World {
-    // Pods that were made before the operator came: with it, the API server refuses most mistakes.
+/// Pods that were made before the operator came: with it, the API server refuses most mistakes. It goes by a policy, and by
+/// its end, a moment later.
+async fn no_admission(cluster: &Cluster) {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), WORK);
+    let rehearsal = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let wrong: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "wrong", "annotations": {"realtime": "true", "rt_runtime_us": "1e4"}},
+        "spec": {"containers": [{"name": "main", "image": "none"}]},
+    }))
+    .unwrap();
+    until("mistakes are refused", || async {
+        match pods.create(&rehearsal, &wrong).await {
+            Err(error) if error.to_string().contains(CONTRACT) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(cluster.client.clone());
     bindings
-        .delete("realtime-pod-contract", &DeleteParams::default())
+        .delete(CONTRACT, &DeleteParams::default())
         .await
         .unwrap();
+    until("mistakes are not refused", || async {
+        let created = pods.create(&rehearsal, &wrong).await;
+        created.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+async fn world(cluster: &Cluster, folder: &Path) -> World {
+    no_admission(cluster).await;
     cluster.node(NODE).await;
     cluster
         .wish(
