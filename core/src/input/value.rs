@@ -101,13 +101,13 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_i128<E: Error>(self, value: i128) -> Result<Value, E> {
         Err(E::custom(format!(
-            "the number {value} is too large: put it in quotes if text is meant"
+            "the number {value} is too large: write a smaller one, or put it in quotes if text is meant"
         )))
     }
 
     fn visit_u128<E: Error>(self, value: u128) -> Result<Value, E> {
         Err(E::custom(format!(
-            "the number {value} is too large: put it in quotes if text is meant"
+            "the number {value} is too large: write a smaller one, or put it in quotes if text is meant"
         )))
     }
 
@@ -116,7 +116,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         match Number::from_f64(value) {
             Some(number) => Ok(Value::Number(number)),
             None => Err(E::custom(format!(
-                "{value} is no number that JSON has: put it in quotes if text is meant"
+                "{value} is no number that JSON has: write a finite one, or put it in quotes if text is meant"
             ))),
         }
     }
