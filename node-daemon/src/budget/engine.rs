@@ -80,8 +80,6 @@ impl Engine {
                     self.told.send_if_modified(|told| {
                         std::mem::replace(told, Told::Nothing) != Told::Nothing
                     });
-                }
-                if known {
                     owed.take_back(&self.host, self.setting, self.pods_group.as_deref())
                         .await;
                 }
