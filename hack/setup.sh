@@ -5,14 +5,14 @@
 # Go and Rust are not Debian's (too old): it only says where to get them.
 set -euo pipefail
 
-for_build=(gcc libc6-dev make pkg-config libssl-dev util-linux)
+for_build=(gcc libc6-dev make util-linux)
 # The real programs that the tests compare our output with.
 for_test=(tuned ignition)
 # Plain rpm hosts and package sources: tiny packages are built, installed and read by the real programs.
 for_test+=(dnf rpm createrepo-c podman)
 # The real node (testing/src/real_node.rs): runc and CRI-O link to libseccomp, CRI-O starts conmon for
 # each container, skopeo puts images into its storage, kube-proxy calls nft, the test images hold busybox.
-for_test+=(libseccomp-dev conmon skopeo nftables iproute2 busybox-static)
+for_test+=(pkg-config libseccomp-dev conmon skopeo nftables iproute2 busybox-static)
 # The machine with a real PREEMPT_RT kernel (testing/src/vm.rs); its kernel is downloaded, and not installed.
 for_test+=(qemu-system-x86 busybox-static)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # hack/walls.sh: the walls between the crates hold (architecture: core depends on no client and no
-# runtime, the shells never on each other). Reads the dependency graph only.
+# runtime, the shells never on each other), and all use one cryptography (docs/decisions/tls.md). Reads the dependency graph only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +20,7 @@ must_not() {
 }
 
 must_not realtime-core tokio kube-client kube-runtime hyper
-must_not realtime-operator oc-realtime realtime-node-daemon realtime-testing
-must_not oc-realtime realtime-operator realtime-node-daemon realtime-testing
-must_not realtime-node-daemon realtime-operator oc-realtime realtime-testing
+must_not realtime-operator oc-realtime realtime-node-daemon realtime-testing ring openssl-sys
+must_not oc-realtime realtime-operator realtime-node-daemon realtime-testing ring openssl-sys
+must_not realtime-node-daemon realtime-operator oc-realtime realtime-testing ring openssl-sys
 exit $failed

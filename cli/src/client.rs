@@ -17,13 +17,12 @@ pub enum ClientError {
     #[error("connecting: {0}")]
     Connect(String),
     /// A request.
-    #[error("{action}: {}", in_words(source))]
+    #[error("{action}: {}", in_words(error))]
     Request {
         /// What was asked.
         action: String,
-        /// Why it failed.
-        #[source]
-        source: Box<kube::Error>,
+        /// Why it failed. Not named as the source: its words are told already.
+        error: Box<kube::Error>,
     },
     /// The runtime.
     #[error("starting: {0}")]
@@ -34,9 +33,9 @@ impl ClientError {
     /// For `map_err`.
     pub fn request(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let action = action.into();
-        move |source| Self::Request {
+        move |error| Self::Request {
             action,
-            source: Box::new(source),
+            error: Box::new(error),
         }
     }
 }
@@ -49,7 +48,7 @@ pub fn in_words(error: &kube::Error) -> String {
         }
         kube::Error::Api(status) => status.message.clone(),
         other => {
-            // The innermost cause is what helps: "Connection refused", "certificate verify failed".
+            // The innermost cause is what helps: "Connection refused", "invalid peer certificate".
             let mut innermost: &dyn std::error::Error = other;
             while let Some(cause) = innermost.source() {
                 innermost = cause;

@@ -5,10 +5,12 @@
 
 pub mod api;
 pub mod audit;
+pub mod causes;
 pub mod cluster;
 pub mod conditions;
 pub mod cpu_set;
 pub mod facts;
+pub mod fips;
 pub mod host_facts;
 pub mod input;
 pub mod kernel;

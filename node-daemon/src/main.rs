@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use kube::Config as ClientConfig;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use realtime_core::fips;
 use realtime_node_daemon::agent::{Agent, Alone, InCluster, Side};
 use realtime_node_daemon::args::{Args, LogFormat};
 use realtime_node_daemon::budget::look::probe;
@@ -75,6 +76,11 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "the daemon changes what boots, and must run as root"
     );
     standalone::tell(&config);
+    // Without such a file there is no such mode.
+    let fips = host.read(fips::ENABLED).unwrap_or_default();
+    if let Some(words) = fips::unvalidated(&fips, cfg!(feature = "fips")) {
+        tracing::warn!("{words}");
+    }
     let mut budgets = None;
     let side = if let Some(spec) = &config.node {
         let alone = Alone::new(spec.clone(), config.reboot, config.retry.clone());

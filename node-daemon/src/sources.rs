@@ -105,7 +105,7 @@ async fn fetch(
     if urls.is_empty() {
         return Ok(Vec::new());
     }
-    let client = download::Client::new(host, limits)?;
+    let client = download::Client::new(host, limits);
     let mut files = Vec::new();
     for package in urls {
         client.fetch(package, keep).await?;

@@ -329,7 +329,25 @@ async fn https_trusts_what_the_host_trusts() {
         node.fetched(url.replace("127.0.0.1", "localhost"), &sum)
             .await,
     );
-    assert!(words.contains("not trusted"), "{words}");
+    assert!(
+        words.contains("not trusted") && words.contains("not for this server's name"),
+        "{words}"
+    );
+}
+
+/// `openssl req -x509` makes such certificates: what is wrong with it is told, since other programs take it.
+#[tokio::test]
+async fn a_servers_certificate_that_is_an_authoritys_is_told() {
+    let node = Node::new();
+    let bytes = rpms::noise(1_000);
+    let (server, certificate) = Server::start_tls_of_authority(bytes.clone());
+    let bundle = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem";
+    node.host.write_atomically(bundle, &certificate).unwrap();
+    let (_, words, transient) = failed(
+        node.fetched(server.url("/plain/k.rpm"), &sha256(&bytes))
+            .await,
+    );
+    assert!(transient && words.contains("an authority's own"), "{words}");
 }
 
 #[tokio::test]
@@ -343,7 +361,7 @@ async fn a_proxy_is_used_as_curl_uses_it() {
     let plain = Server::start(bytes.clone());
     let proxy = server::Proxy::start();
     let matcher = || Matcher::builder().all(proxy.url()).no("127.0.0.9").build();
-    let client = download::Client::with_proxies(&node.host, &node.limits, matcher()).unwrap();
+    let client = download::Client::with_proxies(&node.host, &node.limits, matcher());
     let sha256 = sha256(&bytes);
     // https: through a tunnel.
     let url = server.url("/plain/k.rpm");

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use realtime_core::fips;
 use realtime_operator::args::{Args, LogFormat};
 use realtime_operator::controller::Controller;
 use realtime_operator::leadership::{Candidate, Leadership, Timing};
@@ -29,6 +30,11 @@ async fn main() -> anyhow::Result<()> {
     match args.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
+    }
+    // Without such a file there is no such mode.
+    let fips = std::fs::read_to_string(fips::ENABLED).unwrap_or_default();
+    if let Some(words) = fips::unvalidated(&fips, cfg!(feature = "fips")) {
+        tracing::warn!("{words}");
     }
     let stop = stop_signal()?;
     let client = client(&args).await?;

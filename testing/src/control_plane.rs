@@ -165,7 +165,7 @@ impl ControlPlane {
             write_private(&self.file(name), content)?;
         }
         let kubeconfigs = self.file("kubeconfigs");
-        fs::create_dir(&kubeconfigs).map_err(Error::io("creating", &kubeconfigs))
+        fs::create_dir_all(&kubeconfigs).map_err(Error::io("creating", &kubeconfigs))
     }
 
     fn write_kubeconfig(
@@ -322,6 +322,30 @@ impl ControlPlane {
             &arguments::api_server(self.port, &self.options),
         )?;
         self.ready().await
+    }
+
+    /// Restarts the API server with certificates of a new authority, as after a rotation of the cluster's: what trusts
+    /// only the former one ([`Self::ca`]) reaches it no longer. Tokens stay valid, kubeconfigs don't.
+    pub async fn rotate_authority(&mut self) -> Result<(), Error> {
+        self.stop_api_server().await?;
+        let kept = |name: &str| {
+            let path = self.file(name);
+            fs::read_to_string(&path).map_err(Error::io("reading", &path))
+        };
+        let certificates = Certificates {
+            service_account_key: kept("service-account.key")?,
+            service_account_public_key: kept("service-account.pub")?,
+            ..Certificates::generate()?
+        };
+        self.authority.clone_from(&certificates.authority);
+        self.write_files(&certificates)?;
+        self.write_kubeconfig(
+            &self.admin_kubeconfig(),
+            "default",
+            "realtime",
+            &User::Certificate(&certificates.admin),
+        )?;
+        self.start_api_server().await
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -1,26 +1,29 @@
 //! Fetches one package over http or https into the cache: resumed where it broke off, verified while it comes, never
 //! used before. Decides nothing.
 //!
-//! TLS is the OpenSSL that the Kubernetes client uses, with the certificates that the host trusts besides; proxies come
+//! TLS is that of the Kubernetes client (docs/decisions/tls.md), with the certificates that the host trusts; proxies come
 //! from the environment as curl takes them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
-use hyper_openssl::SslStream;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use openssl::ssl::{SslConnector, SslMethod};
-use openssl::x509::X509;
 use realtime_core::api::realtime_profile::PackageUrl;
+use realtime_core::causes;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use super::cache::{self, Part};
@@ -37,7 +40,7 @@ const HOST_CERTIFICATES: &str = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.p
 pub struct Client<'a> {
     host: &'a Host,
     limits: &'a Limits,
-    ssl: SslConnector,
+    tls: TlsConnector,
     proxies: Matcher,
 }
 
@@ -58,30 +61,28 @@ impl Drop for Connection {
 
 impl<'a> Client<'a> {
     /// A client that trusts what the host trusts.
-    pub fn new(host: &'a Host, limits: &'a Limits) -> Result<Self, SourceError> {
+    pub fn new(host: &'a Host, limits: &'a Limits) -> Self {
         Self::with_proxies(host, limits, Matcher::from_env())
     }
 
     /// The same with other proxies than the environment's.
-    pub fn with_proxies(
-        host: &'a Host,
-        limits: &'a Limits,
-        proxies: Matcher,
-    ) -> Result<Self, SourceError> {
-        let tls = |error: openssl::error::ErrorStack| SourceError::Tls(error.to_string());
-        let mut ssl = SslConnector::builder(SslMethod::tls_client()).map_err(tls)?;
-        // Those of the daemon's own image are in use already (OpenSSL's default paths).
+    pub fn with_proxies(host: &'a Host, limits: &'a Limits, proxies: Matcher) -> Self {
+        let mut trusted = RootCertStore::empty();
+        // One that can't be read is none that is trusted: the server that needs it is told as not trusted.
         if let Ok(bundle) = host.read_bytes(HOST_CERTIFICATES) {
-            for certificate in X509::stack_from_pem(&bundle).map_err(tls)? {
-                ssl.cert_store_mut().add_cert(certificate).map_err(tls)?;
-            }
+            trusted.add_parsable_certificates(
+                CertificateDer::pem_slice_iter(&bundle).filter_map(Result::ok),
+            );
         }
-        Ok(Self {
+        let tls = ClientConfig::builder()
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
+        Self {
             host,
             limits,
-            ssl: ssl.build(),
+            tls: TlsConnector::from(Arc::new(tls)),
             proxies,
-        })
+        }
     }
 
     /// Makes a package ready in the cache. `keep`: what must not make room for it.
@@ -176,7 +177,7 @@ impl<'a> Client<'a> {
             let frame = match timeout(self.limits.stall, body.frame()).await {
                 Err(_) => return Err(stalled(url, self.limits.stall)),
                 Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(broken(part, words(&error))),
+                Ok(Some(Err(error))) => return Err(broken(part, causes::told(&error))),
                 Ok(Some(Ok(frame))) => frame,
             };
             let Ok(bytes) = frame.into_data() else {
@@ -222,7 +223,7 @@ impl<'a> Client<'a> {
     async fn ask_once(&self, uri: &Uri, url: &str, from: u64) -> Result<Answer, SourceError> {
         let unreachable = |error: &dyn std::error::Error| SourceError::Unreachable {
             url: url.to_owned(),
-            why: words(error),
+            why: causes::told(error),
         };
         let proxy = self.proxies.intercept(uri);
         let secure = uri.scheme_str() == Some("https");
@@ -252,25 +253,13 @@ impl<'a> Client<'a> {
         }
         let name = uri.host().unwrap_or_default();
         let name = name.trim_start_matches('[').trim_end_matches(']');
-        let ssl = self
-            .ssl
-            .configure()
-            .and_then(|configured| configured.into_ssl(name))
-            .map_err(|error| unreachable(&error))?;
-        let mut stream = SslStream::new(ssl, stream).map_err(|error| unreachable(&error))?;
-        if let Err(error) = std::pin::Pin::new(&mut stream).connect().await {
-            let verified = stream.ssl().verify_result();
-            let why = if verified == openssl::x509::X509VerifyResult::OK {
-                words(&error)
-            } else {
-                format!("its certificate is not trusted ({verified})")
-            };
-            return Err(SourceError::Unreachable {
-                url: url.to_owned(),
-                why,
-            });
-        }
-        sent(stream, request)
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| address(url, &error))?;
+        let stream = self.tls.connect(name, stream.into_inner()).await;
+        let stream = stream.map_err(|error| SourceError::Unreachable {
+            url: url.to_owned(),
+            why: untrusted(&error).unwrap_or_else(|| causes::told(&error)),
+        })?;
+        sent(TokioIo::new(stream), request)
             .await
             .map_err(|error| unreachable(&error))
     }
@@ -292,7 +281,7 @@ impl<'a> Client<'a> {
         connector.set_connect_timeout(Some(self.limits.connect));
         let Some(proxy) = proxy else {
             let connected = connector.call(uri.clone()).await;
-            return connected.map_err(|error| unreachable(words(&error)));
+            return connected.map_err(|error| unreachable(causes::told(&error)));
         };
         if proxy.uri().scheme_str() != Some("http") {
             return Err(unreachable(
@@ -301,14 +290,15 @@ impl<'a> Client<'a> {
         }
         if !secure {
             let connected = connector.call(proxy.uri().clone()).await;
-            return connected.map_err(|error| unreachable(format!("proxy: {}", words(&error))));
+            return connected
+                .map_err(|error| unreachable(format!("proxy: {}", causes::told(&error))));
         }
         let mut tunnel = Tunnel::new(proxy.uri().clone(), connector);
         if let Some(value) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(value.clone());
         }
         let connected = tunnel.call(uri.clone()).await;
-        connected.map_err(|error| unreachable(format!("proxy: {}", words(&error))))
+        connected.map_err(|error| unreachable(format!("proxy: {}", causes::told(&error))))
     }
 }
 
@@ -317,6 +307,36 @@ fn stalled(url: &str, limit: Duration) -> SourceError {
         url: url.to_owned(),
         seconds: limit.as_secs(),
     }
+}
+
+/// Why a server's certificate isn't trusted, if that is what kept a connection from being made.
+fn untrusted(error: &std::io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(why) = error else {
+        return None;
+    };
+    let why = match why {
+        CertificateError::UnknownIssuer => "this node doesn't know its issuer".to_owned(),
+        // In words that stay the same from one try to the next: rustls's count the seconds.
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "by this node's clock it isn't valid yet".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is not for this server's name".to_owned()
+        }
+        CertificateError::Other(why) => match why.0.to_string().as_str() {
+            "CaUsedAsEndEntity" => {
+                "it is an authority's own; the server needs one that an authority has issued"
+                    .to_owned()
+            }
+            why => why.to_owned(),
+        },
+        why => why.to_string(),
+    };
+    Some(format!("its certificate is not trusted ({why})"))
 }
 
 /// Who asks, in the server's log.
@@ -417,20 +437,6 @@ fn length(headers: &HeaderMap<HeaderValue>) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
-}
-
-/// An error with what lies below it: hyper's own words are only the last layer's.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        below = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

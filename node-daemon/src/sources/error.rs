@@ -179,9 +179,6 @@ pub enum SourceError {
     /// The host itself.
     #[error("The host's package cache can't be used: {0}. Look at the host; it is tried again.")]
     Host(#[from] HostError),
-    /// TLS can't be set up.
-    #[error("TLS can't be set up: {0}. Look at the host's OpenSSL and its certificates.")]
-    Tls(String),
 }
 
 /// Whether a server that answers so may answer otherwise later.
@@ -209,8 +206,7 @@ impl SourceError {
             | Self::Directory { .. }
             | Self::NoPodman
             | Self::Image { .. }
-            | Self::Host(_)
-            | Self::Tls(_) => reason::SOURCE_UNUSABLE,
+            | Self::Host(_) => reason::SOURCE_UNUSABLE,
         }
     }
 
@@ -234,8 +230,7 @@ impl SourceError {
             | Self::Checksum { .. }
             | Self::Damaged { .. }
             | Self::NoPodman
-            | Self::ImageEmpty { .. }
-            | Self::Tls(_) => false,
+            | Self::ImageEmpty { .. } => false,
         }
     }
 

@@ -6,14 +6,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use openssl::asn1::{Asn1Integer, Asn1Time};
-use openssl::bn::BigNum;
-use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
-use openssl::ssl::{SslAcceptor, SslMethod};
-use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-use openssl::x509::{X509, X509NameBuilder};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What all connections share.
 #[derive(Default)]
@@ -38,46 +33,36 @@ impl Server {
 
     /// With TLS, and the certificate that is to be trusted: of 127.0.0.1 only.
     pub fn start_tls(file: Vec<u8>) -> (Self, Vec<u8>) {
-        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let mut name = X509NameBuilder::new().unwrap();
-        name.append_entry_by_text("CN", "package server of a test")
+        Self::start_certified(file, IsCa::ExplicitNoCa)
+    }
+
+    /// The same with the certificate of an authority, as `openssl req -x509` makes them.
+    pub fn start_tls_of_authority(file: Vec<u8>) -> (Self, Vec<u8>) {
+        Self::start_certified(file, IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    fn start_certified(file: Vec<u8>, is_ca: IsCa) -> (Self, Vec<u8>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "package server of a test");
+        let certificate = params.self_signed(&key).unwrap();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
             .unwrap();
-        let name = name.build();
-        let mut certificate = X509::builder().unwrap();
-        certificate.set_version(2).unwrap();
-        let serial = BigNum::from_u32(1)
-            .and_then(|number| Asn1Integer::from_bn(&number))
-            .unwrap();
-        certificate.set_serial_number(&serial).unwrap();
-        certificate.set_subject_name(&name).unwrap();
-        certificate.set_issuer_name(&name).unwrap();
-        certificate.set_pubkey(&key).unwrap();
-        certificate
-            .set_not_before(&Asn1Time::days_from_now(0).unwrap())
-            .unwrap();
-        certificate
-            .set_not_after(&Asn1Time::days_from_now(2).unwrap())
-            .unwrap();
-        certificate
-            .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
-            .unwrap();
-        let names = SubjectAlternativeName::new()
-            .ip("127.0.0.1")
-            .build(&certificate.x509v3_context(None, None))
-            .unwrap();
-        certificate.append_extension(names).unwrap();
-        certificate.sign(&key, MessageDigest::sha256()).unwrap();
-        let certificate = certificate.build();
-        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
-        acceptor.set_private_key(&key).unwrap();
-        acceptor.set_certificate(&certificate).unwrap();
         (
-            Self::serve(file, Some(acceptor.build())),
-            certificate.to_pem().unwrap(),
+            Self::serve(file, Some(Arc::new(config))),
+            certificate.pem().into_bytes(),
         )
     }
 
-    fn serve(file: Vec<u8>, tls: Option<SslAcceptor>) -> Self {
+    fn serve(file: Vec<u8>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -96,11 +81,11 @@ impl Server {
                     let stream = stream.unwrap();
                     // A client that goes away in the middle is no error here.
                     let _ = match tls {
-                        Some(tls) => tls
-                            .accept(stream)
-                            .map(|stream| answer(stream, &shared))
-                            .map_err(drop),
-                        None => Ok(answer(stream, &shared)),
+                        Some(tls) => {
+                            let tls = ServerConnection::new(tls).unwrap();
+                            answer(StreamOwned::new(tls, stream), &shared)
+                        }
+                        None => answer(stream, &shared),
                     };
                 });
             }

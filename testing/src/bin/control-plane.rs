@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use realtime_testing::control_plane::{ControlPlane, Options};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -17,6 +18,8 @@ async fn main() -> anyhow::Result<()> {
         "ready after {:.1} s; Ctrl-C ends it",
         started.elapsed().as_secs_f32()
     );
+    // From before anybody knows that it is there.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     println!("directory={}", control_plane.directory().display());
     println!("server={}", control_plane.server_url());
     println!(
@@ -32,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
         "export KUBECONFIG={}",
         control_plane.admin_kubeconfig().display()
     );
-    tokio::signal::ctrl_c().await?;
+    interrupt.recv().await;
     control_plane.shutdown().await?;
     Ok(())
 }

@@ -95,10 +95,10 @@ async fn main() -> anyhow::Result<()> {
 
 const WORDS: &str = "\
 What this is: the daemon as it is shipped (profile small), each with the token of its own pod, the environment of its
-DaemonSet, and the shipped rights and admission policies. Resident memory is its code first of all, and the part of
-OpenSSL that it uses: files that the kernel can drop and read again. As root, token and certificate are where a pod has
-them; else they come by a kubeconfig, and the parser of that counts. The one that switches has just done it, been rebooted, and proved the kernel; its rpm-ostree is a stand-in,
-and its own CPUs are left alone, as programs run out of a folder. The one that looks on (a Machine Config Operator
+DaemonSet, and the shipped rights and admission policies. Resident memory is its code first of all: a file that the
+kernel can drop and read again. As root, token and certificate are where a pod has them; else they come by a kubeconfig,
+and the parser of that counts. The one that switches has just done it, been rebooted, and proved the kernel; its
+rpm-ostree is a stand-in, and its own CPUs are left alone, as programs run out of a folder. The one that looks on (a Machine Config Operator
 switches) keeps to reserved CPU 0, which needs root.
 The third has pods, where the kernel has budgets: the API server's watch and the groups are real, the kubelet is played;
 each pod asks for a budget, and most are told that there is no room. What it keeps of a pod is some 9 kB, a third of which
