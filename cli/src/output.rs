@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 pub use directory::DirectoryError;
+use realtime_core::causes;
 
 /// One file of the output.
 #[derive(Debug)]
@@ -58,17 +59,7 @@ pub fn print<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<(), OutputE
 
 /// Tells an error on stderr, with its causes, never with a backtrace.
 pub fn error(error: &dyn std::error::Error) {
-    let mut text = format!("error: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    notice(&text);
+    notice(&format!("error: {}", causes::told(error)));
 }
 
 /// A line on stderr. A closed stderr is nobody's error.

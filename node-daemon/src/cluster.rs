@@ -3,6 +3,7 @@
 //! Every write names the resourceVersion that its decision stands on: when the object changed meanwhile, nothing is
 //! written, and the next round decides anew. Nothing but this node's own objects is read or written here.
 
+mod answers;
 mod connection;
 mod own_node;
 
@@ -16,8 +17,9 @@ use kube::runtime::{WatchStreamExt as _, watcher::watcher};
 use kube::{Api, Client, ResourceExt as _};
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::RealtimeNodeStatus;
-use realtime_core::names;
+use realtime_core::{causes, names};
 
+pub use answers::Answers;
 pub use connection::client;
 pub use own_node::NodeView;
 
@@ -75,7 +77,7 @@ impl ClusterError {
             },
             other => Self::Away {
                 action,
-                words: chain(&other),
+                words: causes::told(&other),
             },
         }
     }
@@ -84,21 +86,6 @@ impl ClusterError {
     pub fn is_race(&self) -> bool {
         matches!(self, Self::Changed { .. })
     }
-}
-
-/// An error with its causes: the outermost alone often says `client error (Connect)`.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_words = inner.to_string();
-        if !words.contains(&inner_words) {
-            words.push_str(": ");
-            words.push_str(&inner_words);
-        }
-        cause = inner.source();
-    }
-    words
 }
 
 /// What the API server answered instead of a list: 404 without our kinds, 403 where we may not look.
@@ -141,7 +128,7 @@ pub struct Cluster {
     /// Whether the list that is being read has named it.
     listed: bool,
     /// Whether the last word of the watch was an error; it is told once.
-    away: bool,
+    answers: Answers,
     /// Whether the last word of the watch was that we may not look.
     hidden: bool,
 }
@@ -161,7 +148,7 @@ impl Cluster {
             seen: None,
             known: false,
             listed: false,
-            away: false,
+            answers: Answers::of("the RealtimeNode"),
             hidden: false,
         }
     }
@@ -195,29 +182,23 @@ impl Cluster {
     /// Returns when the RealtimeNode is another than [`Self::seen`] was. May be dropped at any time.
     pub async fn changed(&mut self) {
         while let Some(event) = self.watch.next().await {
+            if self.answers.hear(&event) {
+                self.hidden = false;
+            }
             match event {
                 Ok(event) => {
-                    self.hidden = false;
-                    if std::mem::take(&mut self.away) {
-                        tracing::info!("the API server answers again");
-                    }
                     if self.take(event) {
                         return;
                     }
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut self.away, true) {
-                        tracing::warn!(error = chain(&error), "the RealtimeNode can't be watched");
-                    }
                     // A cluster without our kinds: nothing is wanted, and that is known.
                     let code = code_of(&error);
                     if code == Some(404) && !std::mem::replace(&mut self.known, true) {
                         return;
                     }
-                    if code == Some(403)
-                        && !self.known
-                        && !std::mem::replace(&mut self.hidden, true)
-                    {
+                    let hidden = code == Some(403) && !self.known;
+                    if !std::mem::replace(&mut self.hidden, hidden) && hidden {
                         return;
                     }
                 }

@@ -43,8 +43,13 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// What is logged, as `info` or `realtime_operator=debug,kube=warn`.
-    #[arg(long, env = "RUST_LOG", default_value = "info,kube=warn")]
+    /// What is logged, as `info` or `realtime_operator=debug,kube=warn`. kube's own line for each failed try of a request
+    /// names no cause, and is off: who made the request tells what came of it.
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        default_value = "info,kube=warn,kube_client::client::builder=off"
+    )]
     pub log: String,
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
+use realtime_core::causes;
 use realtime_core::names;
 use realtime_core::rt::capacity;
 use serde_json::Value;
@@ -207,7 +208,11 @@ impl Advertiser {
             }
             Err(error) => {
                 if !error.is_race() {
-                    tracing::warn!(node = name, %error, "what the node advertises can't be written");
+                    tracing::warn!(
+                        node = name,
+                        error = causes::told(&error),
+                        "what the node advertises can't be written"
+                    );
                 }
                 self.queue.failed(name, now);
             }

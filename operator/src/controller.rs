@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use realtime_core::names;
+use realtime_core::{causes, names};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -117,7 +117,10 @@ impl Controller {
                     return (context, (changes, heard));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "what the cluster serves can't be read");
+                    tracing::warn!(
+                        error = causes::told(&error),
+                        "what the cluster serves can't be read"
+                    );
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(15));
                 }
@@ -194,7 +197,7 @@ impl Controller {
                             break false;
                         }
                         Ok(_) => {}
-                        Err(error) => tracing::warn!(%error, "what the cluster serves can't be read"),
+                        Err(error) => tracing::warn!(error = causes::told(&error), "what the cluster serves can't be read"),
                     }
                 }
                 () = async { if leads { election.lost().await } else { election.acquired().await } } => {}
@@ -262,9 +265,17 @@ impl Controller {
             Err(WriteError::NotLeading) => queue.add(name, Instant::now()),
             Err(error) => {
                 if failed {
-                    tracing::warn!(profile = name, %error, "a round failed and is tried again");
+                    tracing::warn!(
+                        profile = name,
+                        error = causes::told(&error),
+                        "a round failed and is tried again"
+                    );
                 } else {
-                    tracing::debug!(profile = name, %error, "something changed meanwhile");
+                    tracing::debug!(
+                        profile = name,
+                        error = causes::told(&error),
+                        "something changed meanwhile"
+                    );
                 }
                 queue.failed(name, Instant::now());
             }

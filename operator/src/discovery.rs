@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
+use realtime_core::causes;
 use realtime_core::cluster::{FOREIGN_CRDS, Served};
 
 /// Image mode: a pool with a MachineOSConfig boots images that are built in the cluster.
@@ -55,7 +56,10 @@ pub fn changes(client: &Client) -> impl Stream<Item = ()> + Send + use<> {
                 Ok(InitDone) => Some(()),
                 Ok(Init | InitApply(_)) => None,
                 Err(error) => {
-                    tracing::warn!(%error, "the definitions of foreign APIs can't be watched");
+                    tracing::warn!(
+                        error = causes::told(&error),
+                        "the definitions of foreign APIs can't be watched"
+                    );
                     None
                 }
             }

@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt as _};
+use realtime_core::causes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -193,7 +194,10 @@ impl Candidate {
                 }
                 Ok(Ok(None)) => self.set(None),
                 // Not renewed: the lead goes on until its deadline.
-                Ok(Err(error)) => tracing::warn!(%error, "the Lease can't be read or written"),
+                Ok(Err(error)) => tracing::warn!(
+                    error = causes::told(&error),
+                    "the Lease can't be read or written"
+                ),
                 Err(_) => tracing::warn!("the Lease can't be read or written in time"),
             }
             for reply in waiting.drain(..) {
@@ -331,7 +335,10 @@ impl Candidate {
         match tokio::time::timeout(Duration::from_secs(5), release).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the Lease could not be released; it ends by itself");
+                tracing::warn!(
+                    error = causes::told(&error),
+                    "the Lease could not be released; it ends by itself"
+                );
             }
             Err(_) => {
                 tracing::warn!("the Lease could not be released in time; it ends by itself");

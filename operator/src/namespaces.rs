@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
+use realtime_core::causes;
 use realtime_core::names;
 use realtime_core::rt::selectors;
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ pub async fn run(
                     seen = Some(live);
                     look_soon(&mut queue, name);
                 }
-                Err(error) => tracing::warn!(kind = "ConfigMap", name, %error, "a watch failed and is started anew"),
+                Err(error) => tracing::warn!(kind = "ConfigMap", name, error = causes::told(&error), "a watch failed and is started anew"),
             },
             Ok(()) = profiles.changed() => queue.add(name.to_owned(), Instant::now()),
             () = sleep_until(due) => {}
@@ -174,7 +175,10 @@ fn ended(
         Err(WriteError::NotLeading) => {}
         Err(error) => {
             if !error.is_race() {
-                tracing::warn!(%error, "the namespaces' selectors can't be written");
+                tracing::warn!(
+                    error = causes::told(&error),
+                    "the namespaces' selectors can't be written"
+                );
             }
             queue.failed(name.to_owned(), now);
         }

@@ -5,6 +5,7 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource as _, ResourceExt as _};
 use realtime_core::api::RealtimeProfile;
 use realtime_core::api::realtime_profile::RealtimeProfileStatus;
+use realtime_core::causes;
 use realtime_core::conditions;
 use realtime_core::names;
 use realtime_core::rollout::to_value;
@@ -97,7 +98,10 @@ async fn publish(recorder: &Recorder, profile: &RealtimeProfile, news: News<'_>)
         secondary: None,
     };
     if let Err(error) = recorder.publish(&event, &profile.object_ref(&())).await {
-        tracing::warn!(%error, "an Event could not be written");
+        tracing::warn!(
+            error = causes::told(&error),
+            "an Event could not be written"
+        );
     }
 }
 

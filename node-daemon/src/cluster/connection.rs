@@ -24,7 +24,7 @@ pub fn client(config: Config) -> kube::Result<Client> {
     }
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
-    let connector = config.openssl_https_connector_with_connector(connector)?;
+    let connector = config.rustls_https_connector_with_connector(connector)?;
     let mut connector = TimeoutConnector::new(connector);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);

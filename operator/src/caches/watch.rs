@@ -11,6 +11,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use realtime_core::causes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -203,7 +204,11 @@ impl Starter {
                         follower.tell_names();
                     }
                     Err(error) => {
-                        tracing::warn!(kind = name, %error, "a watch failed and is started anew");
+                        tracing::warn!(
+                            kind = name,
+                            error = causes::told(&error),
+                            "a watch failed and is started anew"
+                        );
                     }
                 }
             }
