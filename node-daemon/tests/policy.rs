@@ -175,6 +175,38 @@ fn with_reset_on_fork_children_begin_as_ordinary_threads_and_stay_so() {
     assert_eq!((outcome.threads_set, outcome.complete), (1, true));
     assert!(sched::get(another.pid()).unwrap().are(&wanted));
     assert!(new.iter().all(|tid| is(*tid, Kind::Other, 0)));
+    // The daemon is started anew, and remembers nothing; a process came meanwhile.
+    let late = machine.actor(&group);
+    let mut setter = Setter::default();
+    let outcome = setter.set(&machine.host, &machine.v1, &group.path, &wanted);
+    assert_eq!((outcome.threads_set, outcome.complete), (1, true));
+    assert!(sched::get(late.pid()).unwrap().are(&wanted));
+    assert!(new.iter().all(|tid| is(*tid, Kind::Other, 0)));
+}
+
+/// As systemd in a container makes them. Who is where is version 2's word here; that threads may be real-time at all is by
+/// a budget of version 1.
+#[test]
+fn on_version_2_the_groups_of_the_containers_own_belong_to_it() {
+    let Some(machine) = machine() else { return };
+    let Some((v2, group)) = machine.unified() else {
+        return;
+    };
+    let scope = group.below("system.slice");
+    let service = scope.below("a.service");
+    let budget = machine.group();
+    budget.budget(20_000);
+    let actors = [&group, &service].map(|group| {
+        let actor = machine.actor(&budget);
+        group.take(actor.pid());
+        actor
+    });
+    let mut setter = Setter::default();
+    let outcome = setter.set(&machine.host, &v2, &group.path, &fifo(7));
+    assert_eq!((outcome.threads_set, outcome.complete), (2, true));
+    assert!(actors.iter().all(|actor| is(actor.pid(), Kind::Fifo, 7)));
+    let used = sample(&machine.host, &v2, &group.path).unwrap();
+    assert_eq!(used.threads.len(), 2);
 }
 
 #[test]

@@ -16,6 +16,8 @@ use realtime_core::rt::group::PodUid;
 use realtime_core::rt::pod::{Pod, PodSpec, PodStatus};
 use realtime_core::rt::settle::PodKey;
 
+use crate::cluster::Answers;
+
 type SlimPod = Object<PodSpec, PodStatus>;
 type PodWatch = Pin<Box<dyn Stream<Item = Result<Event<SlimPod>, watcher::Error>> + Send>>;
 type NamespaceWatch =
@@ -42,7 +44,8 @@ pub struct Cache {
     pub namespaces_known: bool,
     listed_pods: BTreeSet<PodKey>,
     listed_namespaces: BTreeSet<String>,
-    away: bool,
+    pods_answered: Answers,
+    namespaces_answered: Answers,
 }
 
 impl Cache {
@@ -65,7 +68,8 @@ impl Cache {
             namespaces_known: true,
             listed_pods: BTreeSet::new(),
             listed_namespaces: BTreeSet::new(),
-            away: false,
+            pods_answered: Answers::of("this node's pods"),
+            namespaces_answered: Answers::of("the namespaces whose pods may ask"),
         };
         cache.select(selector);
         cache
@@ -103,6 +107,14 @@ impl Cache {
         uid.is_some() && self.silent.get(pod) == uid
     }
 
+    /// Whether the API knows that pod and not an earlier one of its name, and it asks. A runtime that doesn't name the uid
+    /// is taken at its word.
+    pub fn asks(&self, pod: &PodKey, uid: Option<&PodUid>) -> bool {
+        self.asking
+            .get(pod)
+            .is_some_and(|asking| uid.is_none() || asking.directory.as_ref() == uid)
+    }
+
     /// Whether everything has been listed once.
     pub fn complete(&self) -> bool {
         self.pods_known && self.namespaces_known
@@ -113,32 +125,24 @@ impl Cache {
         loop {
             let news = tokio::select! {
                 event = self.pods.next() => match event {
-                    Some(Ok(event)) => { self.answers(); self.pod(event) }
-                    Some(Err(error)) => { self.fails(&error); false }
+                    Some(event) => {
+                        self.pods_answered.hear(&event);
+                        event.is_ok_and(|event| self.pod(event))
+                    }
                     // kube's watches never end.
                     None => std::future::pending().await,
                 },
                 event = next(&mut self.namespaces) => match event {
-                    Some(Ok(event)) => { self.answers(); self.namespace(event) }
-                    Some(Err(error)) => { self.fails(&error); false }
+                    Some(event) => {
+                        self.namespaces_answered.hear(&event);
+                        event.is_ok_and(|event| self.namespace(event))
+                    }
                     None => std::future::pending().await,
                 },
             };
             if news {
                 return;
             }
-        }
-    }
-
-    fn answers(&mut self) {
-        if std::mem::take(&mut self.away) {
-            tracing::info!("pods can be watched again");
-        }
-    }
-
-    fn fails(&mut self, error: &watcher::Error) {
-        if !std::mem::replace(&mut self.away, true) {
-            tracing::warn!(%error, "pods or namespaces can't be watched");
         }
     }
 

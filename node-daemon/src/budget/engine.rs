@@ -19,7 +19,7 @@ use super::cache::Cache;
 use super::door::{Answer, Knock};
 use super::ground::{CLASSES, Ground};
 use super::groups::{Groups, Happened};
-use super::round::Round;
+use super::round::{Policies, Round};
 use super::settings::{Settings, Word};
 use super::state::{State, Waiting};
 use super::withdraw::{self, Owed};
@@ -68,6 +68,7 @@ impl Engine {
         }
         let mut cache = None;
         let mut state = State::default();
+        let mut policies = Policies::default();
         let mut owed = Owed::new();
         loop {
             let settings = self.settings.borrow_and_update().clone();
@@ -76,6 +77,7 @@ impl Engine {
                 let known = settings == Word::Nothing;
                 cache = None;
                 state = State::default();
+                policies = Policies::default();
                 if known {
                     self.told.send_if_modified(|told| {
                         std::mem::replace(told, Told::Nothing) != Told::Nothing
@@ -102,7 +104,11 @@ impl Engine {
                 Cache::new(self.client.clone(), &self.node, settings.namespaces.clone())
             });
             cache.select(settings.namespaces.clone());
-            match self.serve(&settings, cache, &mut state).await {
+            policies.look_anew();
+            match self
+                .serve(&settings, cache, &mut state, &mut policies)
+                .await
+            {
                 Some(ground) => owed = Owed::since(ground, settings),
                 None => return,
             }
@@ -115,6 +121,7 @@ impl Engine {
         settings: &Settings,
         cache: &mut Cache,
         state: &mut State,
+        policies: &mut Policies,
     ) -> Option<Ground> {
         let ground = Ground::look(&self.host, settings, self.pods_group.as_deref()).await;
         let found = (ground.mode.clone(), ground.pods_group.clone());
@@ -141,7 +148,7 @@ impl Engine {
             ground: &ground,
             told: &self.told,
             news: &self.news,
-            policies: super::round::Policies::default(),
+            policies,
             due: Some(Instant::now()),
             not_before: Instant::now(),
             alone: 0,
@@ -219,6 +226,7 @@ fn take(state: &mut State, knock: Knock, blind: bool) -> Option<group::Container
     state.waiting.push(Waiting {
         id: announced.id.clone(),
         pod: (announced.identity.namespace, announced.identity.pod),
+        uid: announced.identity.uid,
         container,
         pid: announced.pid,
         deadline: Instant::now() + patience,

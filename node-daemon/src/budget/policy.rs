@@ -25,6 +25,8 @@ pub const THREADS_A_CALL: usize = 256;
 const PASSES: usize = 8;
 /// crun puts a container's processes here, below the container's own group.
 const CRUN_BELOW: &str = "container";
+/// Groups below a container's that are looked into, parents first: systemd in a container makes some tens.
+const GROUPS_BELOW: usize = 128;
 
 /// Whose threads are whose; the hierarchies tell.
 pub trait Members {
@@ -34,6 +36,11 @@ pub trait Members {
     fn processes(&self, group: &str) -> Result<Vec<i32>, CgroupError>;
     /// The group of a thread; `None` when it is gone.
     fn group_of(&self, tid: i32) -> Result<Option<String>, CgroupError>;
+    /// The groups below a container's whose threads may be real-time. With budgets that is crun's alone: a group that the
+    /// container makes itself has none.
+    fn below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
+        Ok(vec![format!("{group}/{CRUN_BELOW}")])
+    }
 }
 
 impl Members for V1 {
@@ -56,11 +63,21 @@ impl Members for V2 {
     }
 
     fn processes(&self, group: &str) -> Result<Vec<i32>, CgroupError> {
-        V2::processes(self, group)
+        match V2::processes(self, group) {
+            // A threaded group: the processes are those of the group above it.
+            Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
+            other => other,
+        }
     }
 
     fn group_of(&self, tid: i32) -> Result<Option<String>, CgroupError> {
         V2::group_of(self, tid)
+    }
+
+    fn below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
+        let mut below = V2::groups_below(self, group)?;
+        below.truncate(GROUPS_BELOW);
+        Ok(below)
     }
 }
 
@@ -122,7 +139,7 @@ enum Done {
 }
 
 impl Setter {
-    /// Sets what a container asks for on its threads, in its group and crun's below it.
+    /// Sets what a container asks for on its threads, in its group and those below it ([`Members::below`]).
     ///
     /// New threads are set as well. With reset-on-fork, which asks for children that begin as SCHED_OTHER, only those that
     /// come from outside of the container are: what its own threads make after a first complete call stays what it is.
@@ -166,6 +183,7 @@ impl Call<'_> {
                 return;
             };
             container.memory.keep_threads(&listed);
+            self.take_over(&mut container.memory, &listed);
             let unknown = container.memory.unknown(&listed);
             let new: Vec<u32> = unknown
                 .filter(|tid| !tried.contains(tid))
@@ -186,6 +204,33 @@ impl Call<'_> {
         }
     }
 
+    /// With reset-on-fork, a former daemon's work is known by a thread that has all that is asked for: what the container
+    /// itself has made besides is meant to begin as SCHED_OTHER. What came from outside meanwhile is set yet.
+    fn take_over(&self, memory: &mut Memory, listed: &[u32]) {
+        if !memory.is_empty() || !self.scheduling.reset_on_fork {
+            return;
+        }
+        let first = || listed.iter().take(THREADS_A_CALL).copied();
+        let is_set = |tid: &u32| {
+            let id = i32::try_from(*tid).unwrap_or_default();
+            sched::get(id).is_ok_and(|has| has.are(self.scheduling)) && self.is_member(*tid)
+        };
+        if !first().any(|tid| is_set(&tid)) {
+            return;
+        }
+        let is_known = |id| listed.binary_search(&id).is_ok();
+        let from_inside = |tid: &u32| {
+            self.origin(*tid)
+                .is_some_and(|origin| is_known(origin.maker()))
+        };
+        for tid in first().filter(|tid| is_set(tid) || from_inside(tid)) {
+            if let Some(found) = found(self.host, tid) {
+                memory.thread(tid, found.start);
+            }
+        }
+        memory.settle();
+    }
+
     /// Known ids may be other threads' by now. With more of them than one call may look at, a later call goes on.
     fn again(&mut self, container: &mut Container, listed: &[u32]) {
         let from = listed.partition_point(|tid| *tid < container.next);
@@ -197,17 +242,24 @@ impl Call<'_> {
         container.next = rest.next().copied().unwrap_or_default();
     }
 
-    /// Sorted, of both groups. `None` when it failed.
+    /// Sorted, of all its groups. `None` when it failed.
     fn listed(
         &mut self,
         what: &str,
         list: impl Fn(&dyn Members, &str) -> Result<Vec<i32>, CgroupError>,
     ) -> Option<Vec<u32>> {
         let mut listed = Vec::new();
-        for group in [
-            self.group.to_owned(),
-            format!("{}/{CRUN_BELOW}", self.group),
-        ] {
+        let below = match self.members.below(self.group) {
+            Ok(below) => below,
+            Err(error) => {
+                self.failed(
+                    &format!("listing the groups below {}", self.group),
+                    error.errno(),
+                );
+                return None;
+            }
+        };
+        for group in std::iter::once(self.group.to_owned()).chain(below) {
             match list(self.members, &group) {
                 // Processes of another PID namespace have no number here.
                 Ok(ids) => listed.extend(ids.iter().filter_map(|id| u32::try_from(*id).ok())),
@@ -251,11 +303,13 @@ impl Call<'_> {
     fn is_left(&self, memory: &Memory, tid: u32) -> bool {
         memory.leaves_what_is_made_inside()
             && self
-                .host
-                .read(&format!("/proc/{tid}/status"))
-                .ok()
-                .and_then(|text| Origin::parse(&text))
+                .origin(tid)
                 .is_some_and(|origin| memory.leaves(&origin))
+    }
+
+    fn origin(&self, tid: u32) -> Option<Origin> {
+        let text = self.host.read(&format!("/proc/{tid}/status")).ok()?;
+        Origin::parse(&text)
     }
 
     fn one(&mut self, tid: u32, found: &Found) -> Done {
@@ -310,7 +364,7 @@ impl Call<'_> {
         });
     }
 
-    /// In the group, or in crun's below it.
+    /// In the group, or below it.
     fn is_member(&self, tid: u32) -> bool {
         let Ok(tid) = i32::try_from(tid) else {
             return false;
@@ -320,7 +374,7 @@ impl Call<'_> {
         };
         group
             .strip_prefix(self.group)
-            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('/') == Some(CRUN_BELOW))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 

@@ -47,7 +47,8 @@ pub struct Round<'a> {
     pub ground: &'a Ground,
     pub told: &'a watch::Sender<Told>,
     pub news: &'a mpsc::Sender<PodNews>,
-    pub policies: Policies,
+    /// What is remembered of threads outlives the settings.
+    pub policies: &'a mut Policies,
     /// When the next whole round is due.
     pub due: Option<Instant>,
     /// No whole round is made for news before.
@@ -83,10 +84,7 @@ impl Round<'_> {
         let Some(waiting) = state.waiting.iter().find(|waiting| waiting.id == *id) else {
             return;
         };
-        let uid = match state.known.get(id) {
-            Some(Known::Container(identity)) => identity.uid.as_ref(),
-            _ => None,
-        };
+        let uid = waiting.uid.as_ref();
         if cache.is_silent(&waiting.pod, uid) {
             // It asked once: nobody shall wait for that.
             state.answer(Instant::now(), |waiting| {
@@ -94,7 +92,7 @@ impl Round<'_> {
             });
             return;
         }
-        if !cache.asking.contains_key(&waiting.pod) || !cache.namespaces_known {
+        if !cache.asks(&waiting.pod, uid) || !cache.namespaces_known {
             return;
         }
         let group = waiting.pid.and_then(|pid| self.ground.group_of(pid));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use realtime_core::rt::group::ContainerId;
+use realtime_core::rt::group::{ContainerId, PodUid};
 use realtime_core::rt::identity::Identity;
 use realtime_core::rt::modes::Mode;
 use realtime_core::rt::outcome::Besides;
@@ -64,6 +64,8 @@ pub struct Waiting {
     pub id: ContainerId,
     /// Its pod.
     pub pod: PodKey,
+    /// The pod's uid, where the runtime says it.
+    pub uid: Option<PodUid>,
     /// Its name.
     pub container: String,
     /// Its first process.

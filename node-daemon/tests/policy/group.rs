@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use realtime_node_daemon::cgroup::{Mounts, V1};
+use realtime_node_daemon::cgroup::{Mounts, V1, V2};
 use realtime_node_daemon::host::Host;
 use realtime_testing::actor::{self, Actor};
 
@@ -51,6 +51,17 @@ impl Machine {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let path = format!("/realtime-policy-{}-{number}", std::process::id());
         Group::made(self.v1.mount(), &path)
+    }
+
+    /// The hierarchy of version 2 that is mounted beside version 1, and a group in it; `None`, loudly, where none is.
+    pub fn unified(&self) -> Option<(V2, Group)> {
+        let Some(mount) = Mounts::read(&self.host).unwrap().v2 else {
+            realtime_testing::skip("no cgroup v2 hierarchy is mounted beside version 1");
+            return None;
+        };
+        let path = format!("/realtime-policy-{}", std::process::id());
+        let group = Group::made(&mount, &path);
+        Some((V2::open(&self.host, &mount).unwrap(), group))
     }
 
     /// An actor in a group.

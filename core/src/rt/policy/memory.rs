@@ -57,12 +57,7 @@ impl Memory {
     /// for. What comes from outside is set: the runtime makes the container's first process by several others, and may
     /// do so after a first look.
     pub fn leaves(&self, new: &Origin) -> bool {
-        self.leaves_what_is_made_inside()
-            && self.threads.contains_key(if new.is_process() {
-                &new.parent
-            } else {
-                &new.process
-            })
+        self.leaves_what_is_made_inside() && self.threads.contains_key(&new.maker())
     }
 
     /// Whether it matters where a new thread comes from.

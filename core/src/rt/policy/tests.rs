@@ -128,7 +128,7 @@ fn where_a_thread_comes_from_is_read() {
         parent: 4700,
     };
     assert_eq!(origin, expected);
-    assert!(!origin.is_process());
+    assert_eq!(origin.maker(), origin.process);
     assert_eq!(Origin::parse("Tgid:\t1\n"), None);
 }
 

@@ -71,9 +71,13 @@ impl Origin {
         })
     }
 
-    /// It is the first thread of its process.
-    pub fn is_process(&self) -> bool {
-        self.tid == self.process
+    /// Who has made it: its own process, or the parent of that when it is the first thread.
+    pub fn maker(&self) -> u32 {
+        if self.tid == self.process {
+            self.parent
+        } else {
+            self.process
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use realtime_core::rt::policy::{Found, RtUsage, ThreadUse, schedstat};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{CRUN_BELOW, Members};
+use super::Members;
 use crate::cgroup::CgroupError;
 use crate::host::Host;
 
@@ -12,10 +12,12 @@ const MAX_LOOKED: usize = 2_048;
 /// `/proc` counts CPU time in hundredths of a second where the kernel keeps no better account.
 const TICK_NS: u64 = 10_000_000;
 
-/// The real-time threads of a container now, in its group and crun's below it.
+/// The real-time threads of a container now, in its group and those below it ([`Members::below`]).
 pub fn sample(host: &Host, members: &dyn Members, group: &str) -> Result<RtUsage, CgroupError> {
     let mut tids = members.threads(group)?;
-    tids.extend(members.threads(&format!("{group}/{CRUN_BELOW}"))?);
+    for below in members.below(group)? {
+        tids.extend(members.threads(&below)?);
+    }
     // The same ones in each sample.
     tids.sort_unstable();
     let mut usage = RtUsage {

@@ -13,7 +13,7 @@ use realtime_core::rt::request::Scheduling;
 use realtime_core::rt::settle::Settled;
 
 use crate::budget::ground::{Ground, Hierarchy};
-use crate::budget::policy::{Members, Setter, sample};
+use crate::budget::policy::{Limit, Members, Setter, sample};
 use crate::budget::state::State;
 use crate::host::Host;
 
@@ -73,7 +73,10 @@ impl Policies {
         besides.policy_failed = outcome.failed.as_ref().map(|failed| {
             format!("{failed}; see whether the container has a budget, and the daemon CAP_SYS_NICE")
         });
-        besides.policy_set = outcome.complete;
+        besides.rttime_refused = match outcome.limits.rttime {
+            Limit::Refused(errno) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
+            Limit::NotSet | Limit::Set => None,
+        };
         let before = self
             .looks
             .get(id)
@@ -88,6 +91,13 @@ impl Policies {
             next: Instant::now() + if more { pause.min(MORE) } else { pause },
         };
         self.looks.insert(id.clone(), look);
+    }
+
+    /// Other settings: each container is looked at at once. Which threads have been set is still known.
+    pub fn look_anew(&mut self) {
+        self.looks.clear();
+        self.samples.clear();
+        self.again = None;
     }
 
     /// Something begins in it: it is looked at in the next round, as if it were new.

@@ -33,14 +33,15 @@ impl Round<'_> {
         };
         let entries = outcome::entries(&done);
         state.answer(Instant::now(), |waiting| {
-            if !cache.complete() {
+            // An earlier pod of that name may still be the one that is known.
+            if !cache.complete() || !cache.asks(&waiting.pod, waiting.uid.as_ref()) {
                 return None;
             }
             let entry = entries.iter().find(|entry| {
                 (&entry.namespace, &entry.pod) == (&waiting.pod.0, &waiting.pod.1)
                     && entry.container == waiting.container
             });
-            outcome::verdict(entry, cache.asking.contains_key(&waiting.pod))
+            outcome::verdict(entry)
         });
         let gives = matches!(
             self.ground.mode.mode,
