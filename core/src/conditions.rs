@@ -207,6 +207,8 @@ pub mod reason {
     pub const BUDGET_REFUSED: &str = "BudgetRefused";
     /// The kernel refused policy or priority to a thread.
     pub const POLICY_REFUSED: &str = "PolicyRefused";
+    /// The kernel refused a resource limit that belongs to a policy.
+    pub const LIMIT_REFUSED: &str = "LimitRefused";
     /// Less is wanted than before, and real-time threads keep the old budget.
     pub const BUDGET_KEPT: &str = "BudgetKept";
     /// Event on a pod: somebody else wrote to a container's budget, and it was put right.

@@ -237,17 +237,21 @@ impl State {
             // What was mounted may have changed.
             *held = None;
         }
-        metrics::text(
-            &status,
-            late,
-            sample.as_ref().map(|sample| sample.groups.as_slice()),
-        )
+        let groups = sample.as_ref().map(|sample| sample.groups.as_slice());
+        // The kernel writes down its whole scheduler for it: not where no thread could be stopped.
+        let throttled = held
+            .as_ref()
+            .filter(|_| groups.is_some_and(|groups| !groups.is_empty()))
+            .and_then(Sampler::throttled);
+        drop(held);
+        metrics::text(&status, late, groups, throttled.as_deref())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use realtime_core::api::realtime_node::{ContainerBudget, ContainerBudgetState};
+    use realtime_core::api::realtime_node::{BudgetMode, ContainerBudget, ContainerBudgetState};
+    use realtime_core::rt::usage::{Group, Policy, Thread, ThreadKey};
 
     use super::*;
 
@@ -278,5 +282,48 @@ mod tests {
         assert_eq!(late.see(&status(&[("a", false), ("b", true)])), 1);
         assert_eq!(late.see(&status(&[("b", true)])), 1);
         assert_eq!(late.see(&status(&[("a", false), ("c", false)])), 3);
+    }
+
+    #[test]
+    fn the_document_has_every_metric_and_no_other() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/node-daemon.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let rows = document.lines().filter(|line| line.starts_with("| `"));
+        let told: BTreeSet<&str> = rows
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .filter_map(|name| name.split('{').next())
+            .filter(|name| name.starts_with("realtime_"))
+            .collect();
+
+        let mut status = status(&[("a", true)]);
+        status.mode = Some(BudgetMode::V1Budget);
+        status.capacity_microseconds = Some(1);
+        status.allocated_microseconds = Some(1);
+        status.containers[0].requested_microseconds = Some(1);
+        status.containers[0].applied_microseconds = Some(1);
+        let thread = Thread {
+            key: ThreadKey { tid: 7, start: 5 },
+            comm: "a".to_owned(),
+            policy: Policy::Fifo,
+            priority: 50,
+            cpu: 0,
+            used_ns: 0,
+            at_ns: 0,
+        };
+        let group = Group {
+            path: "/a".to_owned(),
+            identity: None,
+            pod_uid: "0f1e".to_owned(),
+            id: "aa".to_owned(),
+            budget_us: Some(25_000),
+            threads: vec![thread],
+        };
+        let text = metrics::text(&status, 0, Some(&[group]), Some(&[]));
+        let served: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        assert_eq!(told, served);
     }
 }

@@ -301,6 +301,7 @@ async fn metrics_are_served_and_well_formed() {
             line.starts_with("realtime_thread_cpu_seconds_total{") && line.contains(&spinner.uid),
             "{line}"
         );
+        as_top_shows_it(body, spinner);
     }
     let unchecked = check(body);
 
@@ -332,6 +333,44 @@ async fn metrics_are_served_and_well_formed() {
     if !skipped.is_empty() {
         skip(&skipped.join("; "));
     }
+}
+
+/// Policy, priority and CPU of the one thread, and whether its group is stopped where the kernel tells.
+fn as_top_shows_it(body: &str, spinner: &Spinner) {
+    let whose = format!(
+        "namespace=\"\",pod=\"{}\",container=\"{}\"",
+        spinner.uid, spinner.id
+    );
+    let value = |name: &str, more: &str| -> Option<usize> {
+        let start = format!("{name}{{{whose}{more}}} ");
+        let mut values = body.lines().filter_map(|line| line.strip_prefix(&start));
+        Some(values.next()?.parse().unwrap())
+    };
+    let thread = format!(",thread=\"{}\"", spinner.tid());
+    let kind = format!(",policy=\"fifo\",priority=\"{PRIORITY}\"");
+    assert_eq!(
+        value("realtime_threads_by_policy", &kind),
+        Some(1),
+        "{body}"
+    );
+    let priority = value(
+        "realtime_thread_priority",
+        &format!("{thread},policy=\"fifo\""),
+    );
+    assert_eq!(priority, usize::try_from(PRIORITY).ok(), "{body}");
+    // This machine's, however many of them the test may use.
+    let online = std::fs::read_to_string("/proc/stat").unwrap();
+    let cpu = value("realtime_thread_last_cpu", &thread);
+    let cpu = cpu.unwrap_or_else(|| panic!("{body}"));
+    assert!(online.contains(&format!("\ncpu{cpu} ")), "{cpu}\n{online}");
+    // On one CPU after the other, or stopped on more than one: at most on all.
+    let stopped = value("realtime_container_throttled_cpus", "");
+    let told = ["/sys/kernel/debug/sched/debug", "/proc/sched_debug"]
+        .iter()
+        .any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains(&spinner.id)));
+    assert_eq!(stopped.is_some(), told, "{body}");
+    let cpus = online.matches("\ncpu").count();
+    assert!(stopped.is_none_or(|stopped| stopped <= cpus), "{body}");
 }
 
 /// By Prometheus' own tool; else why not.

@@ -48,8 +48,8 @@ pub struct Besides {
     pub before_start: Option<bool>,
     /// Why policy and priority could not be set; `None`: they were, or none was asked for.
     pub policy_failed: Option<String>,
-    /// Policy and priority were looked at, and its threads have them.
-    pub policy_set: bool,
+    /// The kernel's word for why RLIMIT_RTTIME could not be set where it is asked for.
+    pub rttime_refused: Option<String>,
     /// What its real-time threads used of the last period beyond its budget, in words.
     pub overrun: Option<String>,
 }
@@ -182,7 +182,7 @@ fn entry(done: &Done<'_>, assignment: &Assignment) -> ContainerBudget {
         return said(
             ContainerBudgetState::Pending,
             reason::WAITING_FOR_CONTAINER,
-            "its process has not begun".to_owned(),
+            not_there(done.pods.get(&assignment.pod), &request.container),
         );
     };
     // 3. What the plan or the kernel refused.
@@ -218,6 +218,31 @@ fn entry(done: &Done<'_>, assignment: &Assignment) -> ContainerBudget {
     applied(done, assignment, entry, id, group)
 }
 
+/// Why a container's process isn't there, by the kubelet's word. What the kubelet says besides changes with each try, and
+/// stays in the pod's status.
+fn not_there(pod: Option<&Pod>, container: &str) -> String {
+    match pod
+        .and_then(|pod| pod.held_up.get(container))
+        .map(|it| &**it)
+    {
+        Some(again @ "CrashLoopBackOff") => {
+            format!(
+                "its process has ended, and the kubelet waits before it starts it again: {again}"
+            )
+        }
+        Some(pull @ "ImagePullBackOff") => {
+            format!("its image can't be pulled: {pull}; the pod's status has the kubelet's words")
+        }
+        Some(reason) => format!(
+            "its process has not begun, the kubelet says: {reason}; the pod's status has its words"
+        ),
+        None if pod.is_some_and(|pod| pod.has_no_process(container)) => {
+            "its process has ended".to_owned()
+        }
+        None => "its process has not begun".to_owned(),
+    }
+}
+
 /// It has what it asks for; what is wrong all the same is told.
 fn applied(
     done: &Done<'_>,
@@ -250,6 +275,12 @@ fn applied(
     if let Some(words) = besides.overrun {
         return with(entry, reason::OVERRUN, words);
     }
+    if let Some(words) = besides.rttime_refused {
+        let message = format!(
+            "a thread that never blocks is not ended: rttime-us could not be set ({words}); give the daemon CAP_SYS_RESOURCE"
+        );
+        return with(entry, reason::LIMIT_REFUSED, message);
+    }
     if let (Some(wanted), Some(has)) = (wanted, has)
         && has > wanted
     {
@@ -278,12 +309,12 @@ fn reason_of(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// What a container's start can be told, by the entry that the container has; `None`: not decided yet. `asks`: its pod is
-/// known, and asks.
-pub fn verdict(entry: Option<&ContainerBudget>, asks: bool) -> Option<Verdict> {
+/// What the start of a container of a pod that asks can be told, by the entry that the container has; `None`: not decided
+/// yet.
+pub fn verdict(entry: Option<&ContainerBudget>) -> Option<Verdict> {
     let Some(entry) = entry else {
         // The pod asks, and not for this one.
-        return asks.then_some(Verdict::NotAsked);
+        return Some(Verdict::NotAsked);
     };
     match entry.state {
         ContainerBudgetState::Applied => Some(Verdict::Applied),

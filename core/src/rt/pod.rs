@@ -32,6 +32,8 @@ pub struct Pod {
     pub contract: request::Pod,
     /// Containers that have an id, by id: the container's name and whether its process runs.
     pub ids: Few<ContainerId, Status>,
+    /// Containers that the kubelet can't start, or not yet again, by name, and its word for why: `ImagePullBackOff`.
+    pub held_up: Few<String, Box<str>>,
     /// It is being deleted.
     pub leaving: bool,
     /// Nothing of it runs any more.
@@ -71,6 +73,10 @@ impl Pod {
                 let container = container.to_owned();
                 Some((id, Status { container, ended }))
             });
+        let held_up = status
+            .held_up()
+            .take(MAX_CONTAINERS)
+            .map(|(container, reason)| (container.to_owned(), reason.into()));
         Some(Self {
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
@@ -82,6 +88,7 @@ impl Pod {
                 containers,
             },
             ids: ids.collect(),
+            held_up: held_up.collect(),
             leaving: metadata.deletion_timestamp.is_some(),
             over: status.is_over(),
             exec_probes: spec.exec_probes(),
@@ -102,17 +109,25 @@ impl Pod {
             .find(|container| container.name == name)
     }
 
-    /// Whether a container has run to its end and won't come back, as init containers do.
+    /// Whether a container has run to its end and won't come back, as init and ephemeral containers do.
     pub fn has_ended(&self, name: &str) -> bool {
+        let once = self.container(name).is_some_and(|container| {
+            matches!(
+                container.kind,
+                ContainerKind::Init | ContainerKind::Ephemeral
+            )
+        });
+        once && self.has_no_process(name)
+    }
+
+    /// Whether a container's process has ended. It may be started again.
+    pub fn has_no_process(&self, name: &str) -> bool {
         let mut ended = self
             .ids
             .values()
             .filter(|status| status.container == name)
             .map(|status| status.ended)
             .peekable();
-        let init = self
-            .container(name)
-            .is_some_and(|container| container.kind == ContainerKind::Init);
-        init && ended.peek().is_some() && ended.all(|ended| ended)
+        ended.peek().is_some() && ended.all(|ended| ended)
     }
 }

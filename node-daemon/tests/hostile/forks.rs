@@ -13,6 +13,8 @@ use crate::on_node::{LONG, Lab, pod};
 use crate::witness::{WITNESS_US, Witness};
 
 const IMAGE: &str = "realtime.test/rt-forks:1";
+/// So many processes of one pod make it a pod that forks.
+const ENOUGH: usize = 20;
 /// Microseconds of each second.
 const BUDGET: &str = "10000";
 
@@ -55,8 +57,8 @@ pub async fn without_end(lab: &Lab, witness: &Witness) {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let used = witness.used();
         let made = processes_of(lab, &name).await;
-        println!("{name}: {made} processes seen in ten seconds");
-        assert!(made > 20, "{name} makes only {made}");
+        println!("{name}: {made} processes seen");
+        assert!(made > ENOUGH, "{name} makes only {made}");
         let share = witness.share(&used);
         println!("{name}: {share:.2} of a CPU, {} MiB", witness.memory());
         assert!(share < 0.8, "{name}: {share}\n{}", lab.said());
@@ -80,7 +82,8 @@ fn id_of(pod: &Pod) -> Option<String> {
     statuses.first()?.container_id.clone()
 }
 
-/// As many processes of a pod are seen in ten seconds.
+/// As many processes of a pod are seen in ten seconds; in a minute, when they are few: a machine with much else to do, or
+/// the kernel's throttling after an overrun, holds them up.
 async fn processes_of(lab: &Lab, name: &str) -> usize {
     // The kubelet says that a pod runs before it says as which container.
     let told = await_condition(lab.pods.clone(), name, |pod: Option<&Pod>| {
@@ -94,7 +97,10 @@ async fn processes_of(lab: &Lab, name: &str) -> usize {
     let class = lab.node.cgroup_root().join("kubepods/burstable");
     let group = class.join(format!("pod{uid}/{id}"));
     let mut seen = BTreeSet::new();
-    for _ in 0..500 {
+    for look in 0..3_000 {
+        if look >= 500 && seen.len() > ENOUGH {
+            break;
+        }
         let text = std::fs::read_to_string(group.join("cgroup.procs")).expect("processes");
         seen.extend(text.lines().map(str::to_owned));
         tokio::time::sleep(Duration::from_millis(20)).await;

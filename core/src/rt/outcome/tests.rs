@@ -17,12 +17,17 @@ fn mode(mode: BudgetMode) -> Mode {
 }
 
 fn pods(spec: serde_json::Value) -> BTreeMap<PodKey, Pod> {
+    pods_with(spec, json!({}))
+}
+
+fn pods_with(spec: serde_json::Value, status: serde_json::Value) -> BTreeMap<PodKey, Pod> {
     let metadata = serde_json::from_value(
         json!({"name": "spinner", "namespace": "lab", "uid": "u", "annotations": {"realtime": "true"}}),
     )
     .unwrap();
     let spec: PodSpec = serde_json::from_value(spec).unwrap();
-    let pod = Pod::of(&metadata, &spec, &PodStatus::default()).unwrap();
+    let status: PodStatus = serde_json::from_value(status).unwrap();
+    let pod = Pod::of(&metadata, &spec, &status).unwrap();
     BTreeMap::from([(("lab".to_owned(), "spinner".to_owned()), pod)])
 }
 
@@ -55,6 +60,7 @@ struct Case {
     kernel: BTreeMap<String, String>,
     besides: Besides,
     spec: serde_json::Value,
+    status: serde_json::Value,
 }
 
 impl Case {
@@ -75,13 +81,14 @@ impl Case {
                 ..Besides::default()
             },
             spec: json!({"containers": [{"name": "main"}]}),
+            status: json!({}),
         }
     }
 
     fn told(&self) -> Vec<ContainerBudget> {
         entries(&Done {
             mode: &self.mode,
-            pods: &pods(self.spec.clone()),
+            pods: &pods_with(self.spec.clone(), self.status.clone()),
             settled: &self.settled,
             plan: &self.plan,
             kernel: &self.kernel,
@@ -151,6 +158,8 @@ fn each_case_has_its_reason() {
     assert_eq!(case.told()[0].applied_microseconds, Some(7));
 
     let mut case = Case::granted(25_000);
+    case.besides.rttime_refused = Some("EPERM".to_owned());
+    assert_eq!(case.reason(), but("LimitRefused"));
     case.besides.overrun = Some("too much".to_owned());
     assert_eq!(case.reason(), but("Overrun"));
     case.besides.policy_failed = Some("EPERM".to_owned());
@@ -160,6 +169,46 @@ fn each_case_has_its_reason() {
     case.spec =
         json!({"containers": [{"name": "main", "livenessProbe": {"exec": {"command": ["x"]}}}]});
     assert_eq!(case.reason(), but("ExecProbe"));
+}
+
+#[test]
+fn a_container_without_a_process_is_told_why() {
+    let told = |state: serde_json::Value, id: Option<String>| {
+        let mut case = Case::granted(25_000);
+        case.settled.assignments = vec![assignment(false)];
+        case.status =
+            json!({"containerStatuses": [{"name": "main", "containerID": id, "state": state}]});
+        let entry = case.told().remove(0);
+        assert_eq!(
+            (entry.state, entry.reason.as_deref()),
+            (
+                ContainerBudgetState::Pending,
+                Some(reason::WAITING_FOR_CONTAINER)
+            )
+        );
+        entry.message.unwrap()
+    };
+    let waits = |reason: &str| json!({"waiting": {"reason": reason, "message": "at 10:00"}});
+    let id = || Some(format!("cri-o://{}", "a".repeat(64)));
+    let fresh = "its process has not begun";
+    assert_eq!(told(json!({}), None), fresh);
+    assert_eq!(told(waits("ContainerCreating"), None), fresh);
+    assert_eq!(
+        told(waits("ErrImagePull"), None),
+        "its image can't be pulled: ImagePullBackOff; the pod's status has the kubelet's words"
+    );
+    assert_eq!(
+        told(waits("CreateContainerError"), None),
+        "its process has not begun, the kubelet says: CreateContainerError; the pod's status has its words"
+    );
+    assert_eq!(
+        told(json!({"terminated": {"exitCode": 0}}), id()),
+        "its process has ended"
+    );
+    assert_eq!(
+        told(waits("CrashLoopBackOff"), id()),
+        "its process has ended, and the kubelet waits before it starts it again: CrashLoopBackOff"
+    );
 }
 
 #[test]
@@ -287,17 +336,16 @@ fn what_somebody_else_wrote_is_told_and_what_we_changed_is_not() {
 #[test]
 fn a_start_is_told_what_its_entry_says() {
     let fine = Case::granted(25_000).told();
-    assert_eq!(verdict(fine.first(), true), Some(Verdict::Applied));
+    assert_eq!(verdict(fine.first()), Some(Verdict::Applied));
     let mut case = Case::granted(25_000);
     case.kernel = BTreeMap::from([("/g".to_owned(), "EINVAL".to_owned())]);
-    let Some(Verdict::Refused(words)) = verdict(case.told().first(), true) else {
+    let Some(Verdict::Refused(words)) = verdict(case.told().first()) else {
         panic!("not refused");
     };
     assert!(words.contains("EINVAL"), "{words}");
     // Not there yet: undecided.
     case.settled.assignments = vec![assignment(false)];
-    assert_eq!(verdict(case.told().first(), true), None);
+    assert_eq!(verdict(case.told().first()), None);
     // Of a pod that isn't known nothing can be said; another container of one that is asks for nothing.
-    assert_eq!(verdict(None, false), None);
-    assert_eq!(verdict(None, true), Some(Verdict::NotAsked));
+    assert_eq!(verdict(None), Some(Verdict::NotAsked));
 }

@@ -94,6 +94,31 @@ struct ContainerStatus {
 struct State {
     #[serde(skip_serializing)]
     terminated: Option<Present>,
+    #[serde(skip_serializing)]
+    waiting: Option<Waiting>,
+}
+
+/// Its message is not read: it may name times and addresses, which change with each try.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    reason: Option<String>,
+}
+
+/// The kubelet's reasons are single words; the longest known one has 26 letters (CreateContainerConfigError).
+const REASON: usize = 40;
+
+/// A reason why a container waits; none for those that each start passes through. A failing pull is told as one of two
+/// words in turns: as one it is kept, or each turn would be a change of the pod.
+fn lasting(reason: &str) -> Option<&str> {
+    let is_word = !reason.is_empty()
+        && reason.len() <= REASON
+        && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match reason {
+        "ContainerCreating" | "PodInitializing" => None,
+        "ErrImagePull" => Some("ImagePullBackOff"),
+        _ => is_word.then_some(reason),
+    }
 }
 
 impl PodSpec {
@@ -156,16 +181,27 @@ impl SpecContainer {
 }
 
 impl PodStatus {
-    /// Each container's id, name, and whether its process has ended.
-    pub(super) fn ids(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+    fn containers(&self) -> impl Iterator<Item = &ContainerStatus> {
         self.init_container_statuses
             .iter()
             .chain(&self.container_statuses)
             .chain(&self.ephemeral_container_statuses)
-            .filter_map(|status| {
-                let id = status.container_id.as_deref().filter(|id| !id.is_empty())?;
-                Some((id, status.name.as_str(), status.state.terminated.is_some()))
-            })
+    }
+
+    /// Each container's id, name, and whether its process has ended.
+    pub(super) fn ids(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.containers().filter_map(|status| {
+            let id = status.container_id.as_deref().filter(|id| !id.is_empty())?;
+            Some((id, status.name.as_str(), status.state.terminated.is_some()))
+        })
+    }
+
+    /// Containers that the kubelet can't start, or not yet again, by name, and its reason: one that lasts.
+    pub(super) fn held_up(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.containers().filter_map(|status| {
+            let reason = status.state.waiting.as_ref()?.reason.as_deref()?;
+            Some((status.name.as_str(), lasting(reason)?))
+        })
     }
 
     pub(super) fn qos(&self) -> Option<Qos> {

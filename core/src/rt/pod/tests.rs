@@ -71,6 +71,67 @@ fn everything_that_matters_is_read() {
     assert_eq!(pod.directory.unwrap().as_str(), "0f1e-2d");
 }
 
+fn with_status(statuses: &serde_json::Value) -> Pod {
+    view(&json!({
+        "metadata": {"name": "p", "namespace": "n", "uid": "u", "annotations": {"realtime": "true"}},
+        "spec": {"containers": [{"name": "main"}], "ephemeralContainers": [{"name": "debug"}]},
+        "status": statuses
+    }))
+    .unwrap()
+}
+
+#[test]
+fn why_a_container_waits_is_kept_as_one_word_that_lasts() {
+    let waits = |waiting: serde_json::Value, restarts: u32| {
+        with_status(&json!({"containerStatuses": [
+            {"name": "main", "restartCount": restarts, "state": {"waiting": waiting}}]}))
+    };
+    let pulling = waits(
+        json!({"reason": "ErrImagePull", "message": "10.0.0.7: no such host"}),
+        0,
+    );
+    assert_eq!(
+        pulling.held_up.get("main").map(|it| &**it),
+        Some("ImagePullBackOff")
+    );
+    // The other word of the two, other words, another count: the same pod, which wakes nobody.
+    let again = json!({"reason": "ImagePullBackOff", "message": "Back-off 40s"});
+    assert_eq!(waits(again, 3), pulling);
+    let failed = waits(json!({"reason": "CreateContainerConfigError"}), 0);
+    assert_eq!(
+        failed.held_up.get("main").map(|it| &**it),
+        Some("CreateContainerConfigError")
+    );
+    // What each start passes through, and what is no word.
+    let none = with_status(&json!({}));
+    for reason in [
+        "ContainerCreating",
+        "PodInitializing",
+        "",
+        "two words",
+        &"X".repeat(41),
+    ] {
+        assert_eq!(waits(json!({"reason": reason}), 0), none, "{reason}");
+    }
+    for waiting in [json!({}), json!({"reason": null}), json!(null)] {
+        assert_eq!(waits(waiting, 0), none);
+    }
+}
+
+#[test]
+fn an_ephemeral_container_ends_for_good_and_a_regular_one_may_come_back() {
+    let status = |name: &str, letter: &str| {
+        json!([{"name": name, "containerID": format!("cri-o://{}", letter.repeat(64)),
+            "state": {"terminated": {"exitCode": 0}}}])
+    };
+    let pod = with_status(&json!({
+        "containerStatuses": status("main", "a"), "ephemeralContainerStatuses": status("debug", "b")}));
+    assert!(pod.has_no_process("main") && !pod.has_ended("main"));
+    assert!(pod.has_no_process("debug") && pod.has_ended("debug"));
+    // Of one that has no id yet nothing is known.
+    assert!(!with_status(&json!({})).has_no_process("main"));
+}
+
 const RUNTIME: &str = crate::names::RESOURCE_RUNTIME_US;
 
 #[test]

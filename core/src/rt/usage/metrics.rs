@@ -1,10 +1,12 @@
 //! The numbers of a node's real-time pods as Prometheus reads them (text format 0.0.4). Names follow its rules: base
 //! units (seconds, so a budget of 25000 microseconds is 0.025), counters end with `_total`. The number of lines is bounded.
 
+mod scheduling;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Group, Thread};
+use super::{Group, Thread, Throttled};
 use crate::api::realtime_node::{
     BudgetMode, ContainerBudget, ContainerBudgetState, NodePodBudgetStatus,
 };
@@ -21,8 +23,13 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The text.
 ///
 /// `after_start`: how many containers got their budget after they had begun, since the daemon's start. `threads`: absent
-/// where they could not be read.
-pub fn text(status: &NodePodBudgetStatus, after_start: u64, threads: Option<&[Group]>) -> String {
+/// where they could not be read. `throttled`: absent where the kernel doesn't tell.
+pub fn text(
+    status: &NodePodBudgetStatus,
+    after_start: u64,
+    threads: Option<&[Group]>,
+    throttled: Option<&[Throttled]>,
+) -> String {
     let mut text = String::new();
     node(&mut text, status);
     containers(&mut text, status);
@@ -35,6 +42,7 @@ pub fn text(status: &NodePodBudgetStatus, after_start: u64, threads: Option<&[Gr
     );
     if let Some(groups) = threads {
         of_threads(&mut text, groups);
+        scheduling::add(&mut text, groups, throttled);
     }
     text
 }
@@ -189,19 +197,23 @@ fn labels(one: &ContainerBudget) -> Labels<'_> {
     ]
 }
 
-/// Threads by container; of groups that nobody knows, by the pod's uid and the container's id.
+/// Namespace, pod and container; of groups that nobody knows, the pod's uid and the container's id.
+fn key(group: &Group) -> [&str; 3] {
+    match &group.identity {
+        Some(names) => [
+            names.namespace.as_str(),
+            names.pod.as_str(),
+            names.container.as_deref().unwrap_or_default(),
+        ],
+        None => ["", group.pod_uid.as_str(), group.id.as_str()],
+    }
+}
+
+/// Threads by container.
 fn of_threads(text: &mut String, groups: &[Group]) {
     let mut known: BTreeMap<[&str; 3], Vec<&Thread>> = BTreeMap::new();
     for group in groups {
-        let key = match &group.identity {
-            Some(names) => [
-                names.namespace.as_str(),
-                names.pod.as_str(),
-                names.container.as_deref().unwrap_or_default(),
-            ],
-            None => ["", group.pod_uid.as_str(), group.id.as_str()],
-        };
-        known.entry(key).or_default().extend(&group.threads);
+        known.entry(key(group)).or_default().extend(&group.threads);
     }
     let total: usize = known.values().map(Vec::len).sum();
     let of = |key: &[&'_ str; 3]| {

@@ -209,7 +209,7 @@ fn status(containers: usize) -> NodePodBudgetStatus {
 #[test]
 fn metrics_are_exact_and_escaped() {
     let groups = [group(vec![thread(7, 0, 1_500_000_001, 0)])];
-    let text = metrics::text(&status(1), 3, Some(&groups));
+    let text = metrics::text(&status(1), 3, Some(&groups), None);
     for line in [
         "realtime_node_capacity_seconds 0.8",
         "realtime_node_allocated_seconds 0.025",
@@ -230,7 +230,7 @@ fn metrics_are_exact_and_escaped() {
             "{line}\nis not in\n{text}"
         );
     }
-    let empty = metrics::text(&NodePodBudgetStatus::default(), 0, None);
+    let empty = metrics::text(&NodePodBudgetStatus::default(), 0, None, None);
     assert!(
         !empty.contains("capacity") && empty.contains("realtime_containers{state=\"Pending\"} 0\n")
     );
@@ -240,7 +240,7 @@ fn metrics_are_exact_and_escaped() {
 #[test]
 fn metrics_are_bounded() {
     let many = (1..3_000).map(|tid| thread(tid, 0, 0, 0)).collect();
-    let text = metrics::text(&status(5_000), 0, Some(&[group(many)]));
+    let text = metrics::text(&status(5_000), 0, Some(&[group(many)]), None);
     let count = |name: &str| {
         text.lines()
             .filter(|line| line.starts_with(&format!("{name}{{")))

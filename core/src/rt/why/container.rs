@@ -10,7 +10,7 @@ use crate::api::realtime_node::{
     BudgetMode, ContainerBudget, ContainerBudgetState, NodePodBudgetStatus,
 };
 use crate::conditions::reason;
-use crate::rt::request::{Policy, Request};
+use crate::rt::request::{ContainerKind, Policy, Request};
 
 /// All of it. `told`: causes that were told of the whole pod.
 pub(super) fn findings(
@@ -33,7 +33,7 @@ pub(super) fn findings(
         None => Vec::new(),
         Some(entry) => match entry.state {
             ContainerBudgetState::Refused => refused(status, entry, told),
-            ContainerBudgetState::Pending => vec![pending(entry, live)],
+            ContainerBudgetState::Pending => vec![pending(seen.pod, request, entry, live)],
             ContainerBudgetState::Applied => applied(seen, status, request, entry, live),
         },
     };
@@ -89,24 +89,58 @@ fn absent(live: Option<&ContainerStatus>, told: &[String]) -> Vec<Finding> {
 }
 
 fn waiting(live: Option<&ContainerStatus>) -> Finding {
-    let state = live
-        .and_then(|live| live.state.as_ref()?.waiting.as_ref())
-        .map(|waiting| {
-            let reason = waiting.reason.as_deref().unwrap_or_default();
-            match waiting.message.as_deref() {
-                Some(message) => format!("{reason}: {message}"),
-                None => reason.to_owned(),
-            }
-        })
-        .filter(|text| !text.is_empty());
-    let what = match state {
-        Some(state) => format!("It has not been started. The kubelet says: {state}"),
-        None => "It has not been started.".to_owned(),
+    let began = live
+        .and_then(|live| live.last_state.as_ref())
+        .is_some_and(|last| last.terminated.is_some());
+    let what = if began {
+        "It has ended, and not been started again."
+    } else {
+        "It has not been started."
+    };
+    let what = match kubelets_words(live) {
+        Some(words) => format!("{what} The kubelet says: {words}"),
+        None => what.to_owned(),
     };
     Finding::new(Weight::Waiting, reason::WAITING_FOR_CONTAINER, what, "")
 }
 
-fn pending(entry: &ContainerBudget, live: Option<&ContainerStatus>) -> Finding {
+/// Why the kubelet has not started it.
+fn kubelets_words(live: Option<&ContainerStatus>) -> Option<String> {
+    let waiting = live?.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    let words = match waiting.message.as_deref() {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_owned(),
+    };
+    (!words.is_empty()).then_some(words)
+}
+
+/// Of a container that isn't there the pod itself says more than the daemon, which keeps one word of the kubelet's.
+fn pending(
+    pod: &Pod,
+    request: &Request,
+    entry: &ContainerBudget,
+    live: Option<&ContainerStatus>,
+) -> Finding {
+    let absent = entry
+        .reason
+        .as_deref()
+        .is_none_or(|cause| cause == reason::WAITING_FOR_CONTAINER);
+    if absent {
+        let state = live.and_then(|live| live.state.as_ref());
+        if let Some(ended) = state.and_then(|state| state.terminated.as_ref()) {
+            let weight = if comes_back(pod, request.kind, ended.exit_code) {
+                Weight::Waiting
+            } else {
+                Weight::Note
+            };
+            let what = format!("It has ended with exit code {}.", ended.exit_code);
+            return Finding::new(weight, ENDED, what, "");
+        }
+        if kubelets_words(live).is_some() {
+            return waiting(live);
+        }
+    }
     match &entry.message {
         Some(message) => Finding::new(
             Weight::Waiting,
@@ -118,6 +152,24 @@ fn pending(entry: &ContainerBudget, live: Option<&ContainerStatus>) -> Finding {
             "",
         ),
         None => waiting(live),
+    }
+}
+
+/// Whether the kubelet starts it again.
+fn comes_back(pod: &Pod, kind: ContainerKind, exit_code: i32) -> bool {
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref());
+    match kind {
+        ContainerKind::Ephemeral => false,
+        ContainerKind::Sidecar => true,
+        ContainerKind::Init => exit_code != 0 && policy != Some("Never"),
+        ContainerKind::Regular => match policy {
+            Some("Never") => false,
+            Some("OnFailure") => exit_code != 0,
+            _ => true,
+        },
     }
 }
 
@@ -183,7 +235,7 @@ fn applied(
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     if entry.assigned_before_start == Some(false) {
-        found.push(after_start(live));
+        found.push(after_start(status.mode, live));
     }
     let spec = seen.pod.spec.as_ref();
     if let Some(spec) = spec {
@@ -233,7 +285,18 @@ fn applied(
     found
 }
 
-fn after_start(live: Option<&ContainerStatus>) -> Finding {
+fn after_start(mode: Option<BudgetMode>, live: Option<&ContainerStatus>) -> Finding {
+    let remedy = "See in the daemon's log on that node whether the OCI hook or NRI reaches it. With the annotation \
+                  realtime.openshift.io/required: \"true\" it doesn't start without.";
+    if mode == Some(BudgetMode::V2Policy) {
+        return Finding::new(
+            Weight::Note,
+            AFTER_START,
+            "What it asks for came after its program had begun: until then its threads had the policy that they began with. \
+             A call of its own at start-up was not refused for that: on this node it needs no budget.",
+            remedy,
+        );
+    }
     // It runs, and has not ended for it yet: it tries again, or has no need to.
     let steady = is_running(live) && live.is_some_and(|live| live.restart_count == 0);
     Finding::new(
@@ -241,8 +304,7 @@ fn after_start(live: Option<&ContainerStatus>) -> Finding {
         AFTER_START,
         "What it asks for came after its program had begun: a call of sched_setscheduler at start-up got EPERM, a later one \
          doesn't.",
-        "See in the daemon's log on that node whether the OCI hook or NRI reaches it. With the annotation \
-         realtime.openshift.io/required: \"true\" it doesn't start without.",
+        remedy,
     )
 }
 

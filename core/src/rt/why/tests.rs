@@ -330,6 +330,58 @@ fn a_container_that_has_not_begun_or_has_ended() {
 }
 
 #[test]
+fn what_the_kubelet_says_is_not_hidden_by_the_daemons_word() {
+    let state = "/status/containerStatuses/0/state";
+    let pending = |word: &str, live: Value| {
+        good()
+            .entry("state", json!("Pending"))
+            .entry("reason", json!(word))
+            .entry("message", json!("its process has not begun"))
+            .pod(state, live)
+    };
+    let absent = |live: Value| pending(reason::WAITING_FOR_CONTAINER, live);
+    let what = |case: &Case| case.why().findings[0].what.clone();
+    let pulling = json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}});
+    let case = absent(pulling.clone());
+    assert_eq!(
+        case.found(),
+        one(
+            Verdict::Waiting,
+            Weight::Waiting,
+            reason::WAITING_FOR_CONTAINER
+        )
+    );
+    assert_eq!(
+        what(&case),
+        "It has not been started. The kubelet says: ImagePullBackOff: no such image"
+    );
+    let again = absent(json!({"waiting": {"reason": "CrashLoopBackOff"}})).pod(
+        "/status/containerStatuses/0/lastState",
+        json!({"terminated": {"exitCode": 1}}),
+    );
+    assert_eq!(
+        what(&again),
+        "It has ended, and not been started again. The kubelet says: CrashLoopBackOff"
+    );
+    // The kubelet says nothing, or the daemon says something else.
+    assert_eq!(what(&absent(json!({}))), "its process has not begun");
+    let tried = pending(reason::BUDGET_REFUSED, pulling);
+    assert_eq!(what(&tried), "its process has not begun");
+    // It has ended, and what becomes of it.
+    let ended = |code: i32, policy: &str| {
+        absent(json!({"terminated": {"exitCode": code}}))
+            .pod("/spec/restartPolicy", json!(policy))
+            .found()
+    };
+    let comes_back = one(Verdict::Waiting, Weight::Waiting, ENDED);
+    let stays = one(Verdict::Real, Weight::Note, ENDED);
+    assert_eq!(ended(0, "Always"), comes_back);
+    assert_eq!(ended(3, "OnFailure"), comes_back);
+    assert_eq!(ended(0, "OnFailure"), stays);
+    assert_eq!(ended(3, "Never"), stays);
+}
+
+#[test]
 fn what_came_too_late() {
     let late = || good().entry("assignedBeforeStart", json!(false));
     assert_eq!(
@@ -341,6 +393,20 @@ fn what_came_too_late() {
             .pod("/status/containerStatuses/0/restartCount", json!(2))
             .found(),
         wrong(AFTER_START)
+    );
+    assert!(late().why().findings[0].what.contains("EPERM"));
+    // Where no budget is needed nothing was refused, and nothing ended for it.
+    let policy_only = late()
+        .node("/status/podBudget/mode", json!("V2Policy"))
+        .pod("/status/containerStatuses/0/restartCount", json!(2));
+    assert_eq!(
+        policy_only.found(),
+        one(Verdict::Real, Weight::Note, AFTER_START)
+    );
+    let what = policy_only.why().findings[0].what.clone();
+    assert!(
+        !what.contains("EPERM") && what.contains("needs no budget"),
+        "{what}"
     );
 }
 
