@@ -51,11 +51,22 @@ explore_coordination() {
         tee --append "$work/tests"
 }
 
+disk() {
+    # Of a first run: 6 GB below target, 8 GB in Go's caches and ours, and room for the tests' nodes.
+    local free
+    free=$(df --output=avail --block-size=G . | tail --lines 1 | tr --delete ' G')
+    printf '%s GB are free\n' "$free"
+    if [ "$free" -lt 16 ]; then
+        printf 'WARNING: a first run needs 16 GB; with fewer it may end with "No space left on device"\n'
+    fi
+}
+
 programs() {
     # Those of a real node too: built inside a test they would look like a test that hangs.
     cargo run --locked --quiet --package realtime-testing --bin programs all
 }
 
+phase 'disk' disk
 for setup in 'Debian packages:hack/setup.sh test' 'Kubernetes, containerd, CRI-O:programs'; do
     # shellcheck disable=SC2086 # a command and its argument
     if ! phase "${setup%%:*}" ${setup#*:}; then
