@@ -25,6 +25,7 @@ use realtime_node_daemon::budget::policy::{
     Limit, Members, Outcome, Setter, THREADS_A_CALL, sample,
 };
 use realtime_node_daemon::cgroup::{CgroupError, V1};
+use realtime_node_daemon::host::Host;
 use realtime_node_daemon::sched::{self, Kind};
 
 /// The probe's process: the daemon, which this test isn't.
@@ -182,6 +183,47 @@ fn with_reset_on_fork_children_begin_as_ordinary_threads_and_stay_so() {
     assert_eq!((outcome.threads_set, outcome.complete), (1, true));
     assert!(sched::get(late.pid()).unwrap().are(&wanted));
     assert!(new.iter().all(|tid| is(*tid, Kind::Other, 0)));
+    // Programs that have changed their own priority, and another daemon yet; then another request.
+    for (pid, priority) in [(actor.pid(), 5), (another.pid(), 4), (late.pid(), 3)] {
+        let own = Scheduling {
+            reset_on_fork: true,
+            ..fifo(priority)
+        };
+        sched::set(pid, &own).unwrap();
+    }
+    let mut setter = Setter::default();
+    let other = Scheduling {
+        reset_on_fork: true,
+        ..fifo(8)
+    };
+    for wanted in [wanted, other] {
+        let outcome = setter.set(&machine.host, &machine.v1, &group.path, &wanted);
+        assert_eq!((outcome.threads_set, outcome.complete), (3, true));
+        for pid in [actor.pid(), another.pid(), late.pid()] {
+            assert!(sched::get(pid).unwrap().are(&wanted));
+        }
+        assert!(new.iter().all(|tid| is(*tid, Kind::Other, 0)));
+    }
+}
+
+/// Before the daemon's first look a program may have made threads and set one itself: that is no former daemon's work.
+#[test]
+fn with_reset_on_fork_all_threads_of_a_new_container_are_set() {
+    let Some(machine) = machine() else { return };
+    let group = machine.group();
+    group.budget(20_000);
+    let mut actor = machine.actor(&group);
+    let thread = actor.tell("thread", 0).unwrap();
+    let wanted = Scheduling {
+        reset_on_fork: true,
+        ..fifo(7)
+    };
+    sched::set(actor.pid(), &wanted).unwrap();
+    let mut setter = Setter::default();
+    setter.has_begun();
+    let outcome = setter.set(&machine.host, &machine.v1, &group.path, &wanted);
+    assert_eq!((outcome.threads_set, outcome.complete), (1, true));
+    assert!(sched::get(thread).unwrap().are(&wanted));
 }
 
 /// As systemd in a container makes them. Who is where is version 2's word here; that threads may be real-time at all is by
@@ -207,6 +249,45 @@ fn on_version_2_the_groups_of_the_containers_own_belong_to_it() {
     assert!(actors.iter().all(|actor| is(actor.pid(), Kind::Fifo, 7)));
     let used = sample(&machine.host, &v2, &group.path).unwrap();
     assert_eq!(used.threads.len(), 2);
+    // Groups without end: those that are looked into are served, and it is told that there are more.
+    let _many: Vec<_> = (0..200)
+        .map(|number| group.below(&format!("{number}")))
+        .collect();
+    let outcome = setter.set(&machine.host, &v2, &group.path, &fifo(8));
+    assert!(is(actors[0].pid(), Kind::Fifo, 8));
+    let failed = outcome.failed.map(|failed| failed.to_string());
+    assert!(
+        failed.as_deref().is_some_and(|it| it.contains("128")) && !outcome.complete,
+        "{failed:?}"
+    );
+}
+
+/// Version 1 on a kernel without budgets, as of RHEL 8: a folder stands for its mount.
+#[test]
+fn on_version_1_without_budgets_the_groups_of_the_containers_own_belong_to_it() {
+    let root = tempfile::tempdir().unwrap();
+    let groups = ["pod/a", "pod/a/system.slice", "pod/a/system.slice/b"];
+    for group in groups {
+        fs::create_dir_all(root.path().join("cpu").join(group)).unwrap();
+    }
+    let v1 = V1::open(&Host::new(root.path(), None), "/cpu").unwrap();
+    let (below, more) = v1.below("/pod/a").unwrap();
+    assert_eq!(
+        (below, more),
+        (
+            vec![
+                "/pod/a/system.slice".to_owned(),
+                "/pod/a/system.slice/b".to_owned()
+            ],
+            false
+        )
+    );
+    fs::write(root.path().join("cpu/cpu.rt_runtime_us"), "950000\n").unwrap();
+    let v1 = V1::open(&Host::new(root.path(), None), "/cpu").unwrap();
+    assert_eq!(
+        v1.below("/pod/a").unwrap(),
+        (vec!["/pod/a/container".to_owned()], false)
+    );
 }
 
 #[test]

@@ -36,10 +36,10 @@ pub trait Members {
     fn processes(&self, group: &str) -> Result<Vec<i32>, CgroupError>;
     /// The group of a thread; `None` when it is gone.
     fn group_of(&self, tid: i32) -> Result<Option<String>, CgroupError>;
-    /// The groups below a container's whose threads may be real-time. With budgets that is crun's alone: a group that the
-    /// container makes itself has none.
-    fn below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
-        Ok(vec![format!("{group}/{CRUN_BELOW}")])
+    /// The groups below a container's whose threads may be real-time, as many as are looked into, and whether there are more.
+    /// With budgets that is crun's alone: a group that the container makes itself has none.
+    fn below(&self, group: &str) -> Result<(Vec<String>, bool), CgroupError> {
+        Ok((vec![format!("{group}/{CRUN_BELOW}")], false))
     }
 }
 
@@ -54,6 +54,13 @@ impl Members for V1 {
 
     fn group_of(&self, tid: i32) -> Result<Option<String>, CgroupError> {
         V1::group_of(self, tid)
+    }
+
+    fn below(&self, group: &str) -> Result<(Vec<String>, bool), CgroupError> {
+        if self.has_budgets() {
+            return Ok((vec![format!("{group}/{CRUN_BELOW}")], false));
+        }
+        V1::first_below(self, group, GROUPS_BELOW)
     }
 }
 
@@ -74,10 +81,8 @@ impl Members for V2 {
         V2::group_of(self, tid)
     }
 
-    fn below(&self, group: &str) -> Result<Vec<String>, CgroupError> {
-        let mut below = V2::groups_below(self, group)?;
-        below.truncate(GROUPS_BELOW);
-        Ok(below)
+    fn below(&self, group: &str) -> Result<(Vec<String>, bool), CgroupError> {
+        V2::first_below(self, group, GROUPS_BELOW)
     }
 }
 
@@ -108,12 +113,16 @@ pub struct Failed {
 #[derive(Debug, Default)]
 pub struct Setter {
     containers: HashMap<String, Container>,
+    /// A whole round has been: no former daemon has set what is found from now on.
+    begun: bool,
 }
 
 #[derive(Debug, Default)]
 struct Container {
     memory: Memory,
     limits: LimitsSet,
+    /// What isn't remembered may have been set all the same: by a former daemon, or as was asked for before.
+    inherited: bool,
     /// From where on known threads are looked at again.
     next: u32,
 }
@@ -151,8 +160,10 @@ impl Setter {
         scheduling: &Scheduling,
     ) -> Outcome {
         let container = self.containers.entry(group.to_owned()).or_default();
+        let is_first = container.memory == Memory::default();
         if container.memory.begin(scheduling) {
             container.limits = LimitsSet::default();
+            container.inherited = !is_first || !self.begun;
         }
         let mut call = Call {
             host,
@@ -166,6 +177,11 @@ impl Setter {
         limits::set(&mut call, container);
         call.outcome.limits = container.limits;
         call.outcome
+    }
+
+    /// All containers that were there when the daemon began have been looked at.
+    pub fn has_begun(&mut self) {
+        self.begun = true;
     }
 
     /// Forgets the containers that aren't there any more.
@@ -183,7 +199,9 @@ impl Call<'_> {
                 return;
             };
             container.memory.keep_threads(&listed);
-            self.take_over(&mut container.memory, &listed);
+            if container.inherited {
+                self.take_over(&mut container.memory, &listed);
+            }
             let unknown = container.memory.unknown(&listed);
             let new: Vec<u32> = unknown
                 .filter(|tid| !tried.contains(tid))
@@ -204,27 +222,32 @@ impl Call<'_> {
         }
     }
 
-    /// With reset-on-fork, a former daemon's work is known by a thread that has all that is asked for: what the container
-    /// itself has made besides is meant to begin as SCHED_OTHER. What came from outside meanwhile is set yet.
+    /// With reset-on-fork, what was done before is known by a thread with that flag, which the kernel takes from the threads
+    /// that it makes: these are meant to begin as SCHED_OTHER, and are left alone. What came from outside meanwhile is set
+    /// yet, and what has the flag and another priority.
     fn take_over(&self, memory: &mut Memory, listed: &[u32]) {
         if !memory.is_empty() || !self.scheduling.reset_on_fork {
             return;
         }
-        let first = || listed.iter().take(THREADS_A_CALL).copied();
-        let is_set = |tid: &u32| {
-            let id = i32::try_from(*tid).unwrap_or_default();
-            sched::get(id).is_ok_and(|has| has.are(self.scheduling)) && self.is_member(*tid)
+        let flagged = |tid: u32| {
+            let id = i32::try_from(tid).ok()?;
+            let has = sched::get(id).ok()?;
+            (has.reset_on_fork && self.is_member(tid)).then_some(has)
         };
-        if !first().any(|tid| is_set(&tid)) {
+        if !listed.iter().any(|tid| flagged(*tid).is_some()) {
             return;
         }
         let is_known = |id| listed.binary_search(&id).is_ok();
-        let from_inside = |tid: &u32| {
-            self.origin(*tid)
+        let from_inside = |tid| {
+            self.origin(tid)
                 .is_some_and(|origin| is_known(origin.maker()))
         };
-        for tid in first().filter(|tid| is_set(tid) || from_inside(tid)) {
-            if let Some(found) = found(self.host, tid) {
+        for tid in listed.iter().take(THREADS_A_CALL).copied() {
+            let is_done = match flagged(tid) {
+                Some(has) => has.are(self.scheduling),
+                None => from_inside(tid),
+            };
+            if is_done && let Some(found) = found(self.host, tid) {
                 memory.thread(tid, found.start);
             }
         }
@@ -250,7 +273,14 @@ impl Call<'_> {
     ) -> Option<Vec<u32>> {
         let mut listed = Vec::new();
         let below = match self.members.below(self.group) {
-            Ok(below) => below,
+            Ok((below, more)) => {
+                if more {
+                    let what =
+                        format!("looking into more than {GROUPS_BELOW} groups below its own");
+                    self.failed(&what, None);
+                }
+                below
+            }
             Err(error) => {
                 self.failed(
                     &format!("listing the groups below {}", self.group),

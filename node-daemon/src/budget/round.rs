@@ -14,7 +14,7 @@ use realtime_core::rt::group::{self, ContainerId, Kind, PodUid};
 use realtime_core::rt::outcome::{self, PodNews};
 use realtime_core::rt::plan::{self, Finding, Plan, Tree};
 use realtime_core::rt::retry::{self, AGAIN, Failure};
-use realtime_core::rt::settle::{Known, Settled, settle};
+use realtime_core::rt::settle::{Known, settle};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -324,8 +324,13 @@ impl Round<'_> {
             .filter_map(|assignment| Some(assignment.at.as_ref()?.1.clone()))
             .collect();
         self.note_starts(state, &settled, &plan);
-        self.policies
-            .all(self.host, self.ground, state, &settled, &plan);
+        let seen = policies::Seen {
+            tree: &tree,
+            settled: &settled,
+            plan: &plan,
+            complete: cache.complete(),
+        };
+        self.policies.all(self.host, self.ground, state, &seen);
         if let Some(time) = self.policies.again() {
             self.within(time);
         }
@@ -434,15 +439,5 @@ fn containers(tree: &Tree) -> BTreeSet<ContainerId> {
         .keys()
         .filter_map(|path| group::locate(path)?.container)
         .map(|(_, id)| id)
-        .collect()
-}
-
-/// For the status's readers: which containers have what, by their ids.
-pub fn by_group(settled: &Settled) -> BTreeMap<&str, &ContainerId> {
-    settled
-        .assignments
-        .iter()
-        .filter_map(|assignment| assignment.at.as_ref())
-        .map(|(id, group)| (group.as_str(), id))
         .collect()
 }

@@ -144,6 +144,20 @@ impl Folder {
         group: &str,
         goes_below: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, CgroupError> {
+        let (found, more) = self.first_below(group, MAX_GROUPS, goes_below)?;
+        if more {
+            return Err(self.too_many());
+        }
+        Ok(found)
+    }
+
+    /// So many of them at most, and whether there are more: these aren't walked through.
+    pub(super) fn first_below(
+        &self,
+        group: &str,
+        most: usize,
+        goes_below: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<String>, bool), CgroupError> {
         let mut found: Vec<String> = Vec::new();
         let mut next = 0;
         let mut here = group.to_owned();
@@ -154,11 +168,12 @@ impl Folder {
             {
                 open.each_child(|name, _| found.push(child(&here, name)))?;
             }
-            if found.len() > MAX_GROUPS {
-                return Err(self.too_many());
+            if found.len() > most {
+                found.truncate(most);
+                return Ok((found, true));
             }
             let Some(path) = found.get(next) else {
-                return Ok(found);
+                return Ok((found, false));
             };
             here.clone_from(path);
             next += 1;

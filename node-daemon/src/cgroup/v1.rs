@@ -151,6 +151,15 @@ impl V1 {
         self.folder.all_below(group, |_| true)
     }
 
+    /// So many of them at most, and whether there are more.
+    pub fn first_below(
+        &self,
+        group: &str,
+        most: usize,
+    ) -> Result<(Vec<String>, bool), CgroupError> {
+        self.folder.first_below(group, most, |_| true)
+    }
+
     /// The groups of a scope, parents before children, without what they have.
     pub fn groups(&self, pods_group: &str, scope: Scope<'_>) -> Result<Vec<String>, CgroupError> {
         self.folder.groups(pods_group, scope)

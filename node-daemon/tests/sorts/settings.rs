@@ -4,10 +4,11 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::ContainerBudgetState;
-use realtime_core::rt::request::{REQUIRED, RUNTIME_US};
+use realtime_core::rt::request::{Policy, REQUIRED, RUNTIME_US, SCHEDULER, Scheduling};
+use realtime_node_daemon::sched::{self, Kind};
 use serde_json::{Value, json};
 
-use crate::eyes::{budget_of, has, prints, process_of, run};
+use crate::eyes::{budget_of, has, prints, process_of, run, until};
 use crate::on_node::{CAPACITY_US, LONG, Lab, MOST_US, budget, pod};
 
 const GRANTED: &str = "SCHED_FIFO granted\n";
@@ -71,6 +72,36 @@ pub async fn who_may_ask(lab: &Lab) {
     set(lab, json!({"namespaceSelector": null})).await;
     has(lab, &quiet, 20_000).await;
     entry_is(lab, "lives", Applied, None).await;
+}
+
+/// A program has changed its priority itself: that stays, whatever is decided of namespaces meanwhile.
+pub async fn a_program_has_the_last_word(lab: &Lab) {
+    use ContainerBudgetState::{Applied, Refused};
+    let own = ["sleep", "7406"];
+    let annotations = json!({RUNTIME_US: "20000", SCHEDULER: "fifo:50"});
+    run(lab, pod("lowered", &annotations, &own), "Running").await;
+    let pid = process_of(lab, &own).await.pid;
+    let is = |priority| {
+        let now = sched::get(pid).expect("a thread");
+        (now.policy, now.priority) == (Kind::Fifo, priority)
+    };
+    until(lab, "its policy", || is(50).then_some(())).await;
+    let lower = Scheduling {
+        policy: Policy::Fifo(5),
+        reset_on_fork: false,
+        rttime_us: None,
+    };
+    sched::set(pid, &lower).expect("lowered");
+    set(
+        lab,
+        json!({"namespaceSelector": {"matchLabels": {"rt": "yes"}}}),
+    )
+    .await;
+    entry_is(lab, "lowered", Refused, Some("NamespaceNotAllowed")).await;
+    set(lab, json!({"namespaceSelector": null})).await;
+    entry_is(lab, "lowered", Applied, None).await;
+    assert!(is(5), "{}", lab.said());
+    lab.delete("lowered").await;
 }
 
 /// Less than is given, nothing at all, and all again: the pods of [`who_may_ask`] run.

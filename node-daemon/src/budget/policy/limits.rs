@@ -1,5 +1,5 @@
 //! Resource limits of a container's processes: RTPRIO lets a program without CAP_SYS_NICE set its own threads, RTTIME ends
-//! one that runs away. What the kernel doesn't let the daemon do is noted and is no failure: the policy is set anyway.
+//! one that runs away. What the kernel doesn't let the daemon do is returned and is no failure: the policy is set anyway.
 
 use realtime_core::rt::policy::{self, RtTime, hard_rttime};
 use rustix::io::Errno;

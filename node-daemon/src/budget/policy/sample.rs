@@ -15,7 +15,7 @@ const TICK_NS: u64 = 10_000_000;
 /// The real-time threads of a container now, in its group and those below it ([`Members::below`]).
 pub fn sample(host: &Host, members: &dyn Members, group: &str) -> Result<RtUsage, CgroupError> {
     let mut tids = members.threads(group)?;
-    for below in members.below(group)? {
+    for below in members.below(group)?.0 {
         tids.extend(members.threads(&below)?);
     }
     // The same ones in each sample.

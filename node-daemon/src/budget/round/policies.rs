@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use realtime_core::api::realtime_node::BudgetMode;
 use realtime_core::rt::group::ContainerId;
 use realtime_core::rt::outcome::Besides;
-use realtime_core::rt::plan::Plan;
+use realtime_core::rt::plan::{Plan, Tree};
 use realtime_core::rt::policy::{RtUsage, overrun};
 use realtime_core::rt::request::Scheduling;
 use realtime_core::rt::settle::Settled;
@@ -39,6 +39,21 @@ pub struct Policies {
     looks: BTreeMap<ContainerId, Look>,
     samples: BTreeMap<ContainerId, (Instant, RtUsage)>,
     again: Option<Duration>,
+    /// That RLIMIT_RTPRIO can't be raised has been logged: it is so for every container, and was asked for by none.
+    rtprio_told: bool,
+}
+
+/// What a whole round has found.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The groups.
+    pub tree: &'a Tree,
+    /// Who asks for what.
+    pub settled: &'a Settled,
+    /// Who gets it.
+    pub plan: &'a Plan,
+    /// Of all pods it is known whether they may ask.
+    pub complete: bool,
 }
 
 /// The looks at one container.
@@ -71,12 +86,27 @@ impl Policies {
         };
         let outcome = self.setter.set(host, members, group, scheduling);
         besides.policy_failed = outcome.failed.as_ref().map(|failed| {
-            format!("{failed}; see whether the container has a budget, and the daemon CAP_SYS_NICE")
+            let budget = if ground.has_budgets() {
+                "the container has a budget, and "
+            } else {
+                ""
+            };
+            format!("{failed}; see whether {budget}the daemon has CAP_SYS_NICE")
         });
         besides.rttime_refused = match outcome.limits.rttime {
             Limit::Refused(errno) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
             Limit::NotSet | Limit::Set => None,
         };
+        if let Limit::Refused(errno) = outcome.limits.rtprio
+            && !self.rtprio_told
+        {
+            self.rtprio_told = true;
+            tracing::warn!(
+                "RLIMIT_RTPRIO can't be raised in containers: {}. The policies that pods ask for are set; programs without \
+                 CAP_SYS_NICE that set one themselves get EPERM. The daemon needs CAP_SYS_RESOURCE for it",
+                std::io::Error::from_raw_os_error(errno)
+            );
+        }
         let before = self
             .looks
             .get(id)
@@ -116,17 +146,16 @@ impl Policies {
     }
 
     /// All containers that ask for one, and the use of those that the kernel doesn't keep to their budget.
-    pub fn all(
-        &mut self,
-        host: &Host,
-        ground: &Ground,
-        state: &mut State,
-        settled: &Settled,
-        plan: &Plan,
-    ) {
+    pub fn all(&mut self, host: &Host, ground: &Ground, state: &mut State, seen: &Seen<'_>) {
+        let Seen {
+            tree,
+            settled,
+            plan,
+            complete,
+        } = *seen;
         self.again = None;
-        let groups: BTreeMap<&str, &ContainerId> = super::by_group(settled);
-        self.setter.keep(|group| groups.contains_key(group));
+        // Also of those that may not ask at the moment.
+        self.setter.keep(|group| tree.groups.contains_key(group));
         self.looks.retain(|id, _| state.besides.contains_key(id));
         self.samples.retain(|id, _| state.besides.contains_key(id));
         for assignment in &settled.assignments {
@@ -137,6 +166,12 @@ impl Policies {
                 continue;
             }
             let mut besides = state.besides.get(id).cloned().unwrap_or_default();
+            if assignment.request.scheduling.is_none() {
+                (besides.policy_failed, besides.rttime_refused) = (None, None);
+            }
+            if assignment.request.runtime.is_none() {
+                besides.overrun = None;
+            }
             if let Some(scheduling) = &assignment.request.scheduling {
                 // Rounds come for other containers' sake, too, and there may be hundreds.
                 if self.time_until(id, scheduling).is_zero() {
@@ -171,6 +206,9 @@ impl Policies {
                 self.sooner(left.unwrap_or(SAMPLE));
             }
             state.besides.insert(id.clone(), besides);
+        }
+        if complete {
+            self.setter.has_begun();
         }
     }
 
