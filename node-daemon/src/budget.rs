@@ -107,7 +107,7 @@ pub fn start(host: &Host, client: Client, node: &str, config: &Cgroup) -> (Handl
         client,
         node: node.to_owned(),
         pods_group: config.pods_group.clone(),
-        setting: settings::by_file(config),
+        setting: config.handler,
         settings: to_engine,
         told: from_engine.clone(),
         knocks,
@@ -194,7 +194,7 @@ mod tests {
         let (from_engine, told) = watch::channel(Told::default());
         let mut handle = Handle {
             config: Cgroup {
-                handler: None,
+                handler: realtime_core::rt::modes::ModeSetting::Auto,
                 v1_capacity: 0,
                 given: false,
                 pods_group: None,

@@ -12,7 +12,7 @@ use realtime_core::cpu_set::CpuSet;
 use realtime_core::input;
 use realtime_core::problem::{Problem, Problems};
 use realtime_core::rt::group::PodsGroup;
-use realtime_core::rt::modes::HCBS_GATE;
+use realtime_core::rt::modes::{HCBS_GATE, ModeSetting};
 use serde_json::Value;
 
 /// Longest file, bytes. What is larger is no configuration.
@@ -56,8 +56,8 @@ pub struct Config {
 /// rt-operator's settings of the cgroup handler, and where the pods are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
-    /// `cgroup_handler`. `None`: found by looking.
-    pub handler: Option<CgroupHandler>,
+    /// `cgroup_handler`; without it, `auto`.
+    pub handler: ModeSetting,
     /// `cgroup_v1_capacity`: microseconds of each second for all pods together, 1 to 1,000,000.
     pub v1_capacity: i64,
     /// Whether the file names one of them.
@@ -69,17 +69,6 @@ pub struct Cgroup {
     pub hcbs_gate: bool,
 }
 
-/// Which cgroup hierarchy pods' budgets go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CgroupHandler {
-    /// None.
-    Noop,
-    /// cgroup v1.
-    V1,
-    /// cgroup v2.
-    V2,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -87,7 +76,7 @@ impl Default for Config {
             kube_path: None,
             node_name: None,
             cgroup: Cgroup {
-                handler: None,
+                handler: ModeSetting::Auto,
                 v1_capacity: CGROUP_V1_CAPACITY,
                 given: false,
                 pods_group: None,
@@ -225,13 +214,9 @@ fn log_level(level: &Value, problems: &mut Problems) -> Option<String> {
 }
 
 fn cgroup(value: &Value, problems: &mut Problems) -> Cgroup {
-    let handler = match value.get("cgroup_handler").and_then(Value::as_str) {
-        Some("noop") => Some(CgroupHandler::Noop),
-        Some("cgroup_v1") => Some(CgroupHandler::V1),
-        Some("cgroup_v2") => Some(CgroupHandler::V2),
-        // Anything else was told by the schema.
-        _ => None,
-    };
+    let handler = value.get("cgroup_handler").and_then(Value::as_str);
+    // What it doesn't know was told by the schema.
+    let handler = handler.and_then(|word| ModeSetting::parse(word).ok());
     let capacity = value
         .get("cgroup_v1_capacity")
         .filter(|capacity| !capacity.is_null());
@@ -255,7 +240,7 @@ fn cgroup(value: &Value, problems: &mut Problems) -> Cgroup {
         }
     };
     Cgroup {
-        handler,
+        handler: handler.unwrap_or_default(),
         v1_capacity,
         given: handler.is_some() || capacity.is_some(),
         pods_group: pods_group(value, problems),

@@ -9,7 +9,8 @@
 
 use proptest::prelude::*;
 use realtime_core::api::realtime_profile::{Isolation, KernelProvider};
-use realtime_node_daemon::config::{CgroupHandler, Config};
+use realtime_core::rt::modes::ModeSetting;
+use realtime_node_daemon::config::Config;
 
 /// The form of rt-operator's own file: comments, a document marker, quotes around the level.
 const RT_OPERATOR: &str = r#"---
@@ -36,7 +37,7 @@ fn a_file_of_rt_operator_is_accepted_as_it_is() {
     assert!(config.log_level.unwrap().starts_with("debug"));
     assert_eq!(config.node_name.as_deref(), Some("machine-7"));
     assert_eq!(config.cgroup.v1_capacity, 950_000);
-    assert_eq!(config.cgroup.handler, None);
+    assert_eq!(config.cgroup.handler, ModeSetting::Auto);
     assert!(config.cgroup.given);
     assert_eq!(config.kube_path, None);
     assert_eq!(config.node, None);
@@ -51,14 +52,15 @@ fn every_key_of_rt_operator_is_read() {
     .unwrap();
     assert!(config.log_level.unwrap().starts_with("warn"));
     assert_eq!(config.kube_path.as_deref(), Some("/etc/k.conf"));
-    assert_eq!(config.cgroup.handler, Some(CgroupHandler::V2));
+    assert_eq!(config.cgroup.handler, ModeSetting::CgroupV2);
     assert_eq!(config.cgroup.v1_capacity, 800_000);
     for (name, handler) in [
-        ("noop", CgroupHandler::Noop),
-        ("cgroup_v1", CgroupHandler::V1),
+        ("auto", ModeSetting::Auto),
+        ("noop", ModeSetting::Noop),
+        ("cgroup_v1", ModeSetting::CgroupV1),
     ] {
         let config = Config::parse(&format!("cgroup_handler: {name}")).unwrap();
-        assert_eq!(config.cgroup.handler, Some(handler));
+        assert_eq!(config.cgroup.handler, handler);
     }
 }
 

@@ -121,7 +121,9 @@ pub fn mode(facts: &ModeFacts) -> Mode {
         ModeSetting::Noop => found(
             BudgetMode::Off,
             "the setting noop: nothing is written",
-            Some("set auto to have pods' requests applied"),
+            Some(
+                "set cgroup_handler: auto in the daemon's configuration to have pods' requests applied",
+            ),
         ),
         ModeSetting::CgroupV1 => budget(facts),
         ModeSetting::Auto if has_budgets(facts) => budget(facts),
@@ -153,7 +155,9 @@ fn budget(facts: &ModeFacts) -> Mode {
         return found(
             BudgetMode::Blocked,
             "the setting cgroup_v1, and no cgroup v1 hierarchy has the cpu controller",
-            Some("set auto, or boot the host with cgroup v1"),
+            Some(
+                "set cgroup_handler: auto in the daemon's configuration, or boot the host with cgroup v1",
+            ),
         );
     };
     if !cpu.has_runtime_file {
@@ -164,7 +168,7 @@ fn budget(facts: &ModeFacts) -> Mode {
                 cpu.mount
             ),
             Some(
-                "set auto, or run a kernel with RT_GROUP_SCHED that is not switched off by rt_group_sched=0",
+                "set cgroup_handler: auto in the daemon's configuration, or run a kernel with RT_GROUP_SCHED that is not switched off by rt_group_sched=0",
             ),
         );
     }
@@ -196,7 +200,7 @@ fn policy(facts: &ModeFacts) -> Mode {
         Probe::Refused(_) if has_budgets(facts) => found(
             BudgetMode::Blocked,
             "the setting cgroup_v2 on a host whose groups need a budget by cgroup v1",
-            Some("set auto or cgroup_v1"),
+            Some("set cgroup_handler: auto or cgroup_v1 in the daemon's configuration"),
         ),
         Probe::Refused(EPERM) => found(
             BudgetMode::Blocked,

@@ -7,7 +7,7 @@ use realtime_core::rt::micros::RuntimeMicros;
 use realtime_core::rt::modes::ModeSetting;
 use realtime_core::selector;
 
-use crate::config::{Cgroup, CgroupHandler};
+use crate::config::Cgroup;
 
 /// Kept free for the host below the root group, microseconds of each second, where a profile shares a node out.
 const RESERVE_US: u64 = 100_000;
@@ -68,7 +68,7 @@ impl Settings {
 
     /// For a node: the profile's word, else the configuration file's, else none.
     pub fn of(spec: Option<&RealtimeNodeSpec>, config: &Cgroup) -> Option<Self> {
-        let setting = by_file(config);
+        let setting = config.handler;
         if let Some(spec) = spec {
             let budget = spec.pod_budget.as_ref()?;
             return Some(Self {
@@ -97,16 +97,6 @@ impl Settings {
     }
 }
 
-/// Which hierarchy, by the configuration file.
-pub fn by_file(config: &Cgroup) -> ModeSetting {
-    match config.handler {
-        None => ModeSetting::Auto,
-        Some(CgroupHandler::Noop) => ModeSetting::Noop,
-        Some(CgroupHandler::V1) => ModeSetting::CgroupV1,
-        Some(CgroupHandler::V2) => ModeSetting::CgroupV2,
-    }
-}
-
 fn micros(number: i64) -> Option<RuntimeMicros> {
     RuntimeMicros::new(u64::try_from(number).ok()?).ok()
 }
@@ -117,7 +107,7 @@ mod tests {
     use realtime_core::api::realtime_node::NodePodBudgetSpec;
 
     const NOTHING: Cgroup = Cgroup {
-        handler: None,
+        handler: ModeSetting::Auto,
         v1_capacity: 950_000,
         given: false,
         pods_group: None,
@@ -127,7 +117,7 @@ mod tests {
     #[test]
     fn the_profile_outweighs_the_file_and_without_both_there_is_nothing() {
         let file = Cgroup {
-            handler: Some(CgroupHandler::V1),
+            handler: ModeSetting::CgroupV1,
             given: true,
             hcbs_gate: true,
             ..NOTHING.clone()

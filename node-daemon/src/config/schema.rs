@@ -19,7 +19,7 @@ pub(super) fn schema() -> Value {
                 "type": "string", "maxLength": 253,
                 "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
             },
-            "cgroup_handler": {"type": "string", "enum": ["noop", "cgroup_v1", "cgroup_v2"]},
+            "cgroup_handler": {"type": "string", "enum": ["auto", "noop", "cgroup_v1", "cgroup_v2"]},
             "cgroup_v1_capacity": {"x-kubernetes-int-or-string": true},
             "pods_group": {"type": "string", "maxLength": 4095},
             "feature_gates": {"type": "array", "items": {"type": "string", "enum": super::GATES}},
