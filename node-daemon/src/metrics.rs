@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::budget::Told;
-use crate::cli::top::sampler::Sampler;
+use crate::cli::top::sampler::{SCHED_DEBUG, Sampler};
 use crate::host::Host;
 
 /// Prometheus uses one, two Prometheis two; the others wait.
@@ -242,7 +242,7 @@ impl State {
         let throttled = held
             .as_ref()
             .filter(|_| groups.is_some_and(|groups| !groups.is_empty()))
-            .and_then(Sampler::throttled);
+            .and_then(|sampler| sampler.throttled(&SCHED_DEBUG[..1]));
         drop(held);
         metrics::text(&status, late, groups, throttled.as_deref())
     }

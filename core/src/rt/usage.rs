@@ -208,9 +208,7 @@ fn group_use(
         busiest_cpu_share: busiest,
         budget_share: busiest.zip(budget).map(|(used, budget)| used / budget),
         throttled_cpus: throttled.map(|all| {
-            let own = all
-                .iter()
-                .filter(|one| one.group == group.path && one.throttled);
+            let own = all.iter().filter(|one| one.group == group.path);
             own.map(|one| one.cpu).collect()
         }),
         threads,

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::Exit;
 use crate::host::Host;
 pub use sampler::SampleError;
-use sampler::{Sample, Sampler};
+use sampler::{SCHED_DEBUG, Sample, Sampler};
 
 /// As many rows are printed where there is no terminal's height.
 const MAX_ROWS: usize = 1_000;
@@ -75,7 +75,7 @@ async fn show(host: &Host, how: How) -> Result<(), TopError> {
         let after = sampler.sample()?;
         let seconds = since.elapsed().as_secs_f64();
         since = Instant::now();
-        let throttled = sampler.throttled();
+        let throttled = sampler.throttled(&SCHED_DEBUG);
         let groups = usage::between(&before.groups, &after.groups, throttled.as_deref());
         let text = if how.json {
             as_json(&sampler, &groups, &after, seconds, how.once)

@@ -175,11 +175,15 @@ fn the_debug_file_tells_who_is_stopped() {
         .rt_time                       : 200.002000\n  .rt_runtime                    : 200.000000\n\n\
         rt_rq[1]:/kubepods/pod1/aa\n  .rt_nr_running                 : 0\n  .rt_throttled                  : 0\n\n\
         rt_rq[0]:\n  .rt_throttled                  : 1\n\nrunnable tasks:\n S            task   PID\n";
-    let all = throttled(text);
-    assert_eq!(all.len(), 2, "{all:?}");
+    let all = throttled(text).unwrap();
+    assert_eq!(all.len(), 1, "{all:?}");
     let used = between(&[], &[group(vec![])], Some(&all));
     assert_eq!(used[0].throttled_cpus, Some(vec![0]));
-    assert!(throttled("rt_rq[x]:/a\n  .rt_throttled : 1\n").is_empty());
+    // Nobody is stopped, and that is told; no group is named, and nothing is.
+    let nobody = throttled("rt_rq[0]:/a\n  .rt_throttled : 0\n");
+    assert_eq!(nobody, Some(Vec::new()));
+    assert_eq!(throttled("rt_rq[x]:/a\n  .rt_throttled : 1\n"), None);
+    assert_eq!(throttled("rt_rq[0]:\n  .rt_throttled : 1\n"), None);
 }
 
 fn status(containers: usize) -> NodePodBudgetStatus {

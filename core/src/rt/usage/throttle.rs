@@ -4,20 +4,19 @@
 /// As many are kept: groups times CPUs of a large host.
 const MAX: usize = 1 << 18;
 
-/// A group on a CPU.
+/// A group that has used up its budget on a CPU, and is stopped there until the next period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Throttled {
     /// The group's path from the mount of the cpu controller.
     pub group: String,
     /// The CPU.
     pub cpu: u32,
-    /// It has used up its budget and is stopped until the next period.
-    pub throttled: bool,
 }
 
-/// From the text. Without RT_GROUP_SCHED the kernel names no groups there: then there are none.
-pub fn throttled(text: &str) -> Vec<Throttled> {
+/// From the text: those that are stopped. `None` where it names no groups, as without RT_GROUP_SCHED.
+pub fn throttled(text: &str) -> Option<Vec<Throttled>> {
     let mut found = Vec::new();
+    let mut tells = false;
     let mut current: Option<(u32, String)> = None;
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("rt_rq[") {
@@ -27,17 +26,15 @@ pub fn throttled(text: &str) -> Vec<Throttled> {
         } else if let Some(value) = line.trim_start().strip_prefix(".rt_throttled") {
             if let Some((cpu, group)) = current.take()
                 && let Some((_, value)) = value.split_once(':')
-                && found.len() < MAX
             {
-                found.push(Throttled {
-                    group,
-                    cpu,
-                    throttled: value.trim() != "0",
-                });
+                tells = true;
+                if value.trim() != "0" && found.len() < MAX {
+                    found.push(Throttled { group, cpu });
+                }
             }
         } else if !line.trim_start().starts_with('.') {
             current = None;
         }
     }
-    found
+    tells.then_some(found)
 }

@@ -13,8 +13,9 @@ use crate::budget::bundle;
 use crate::cgroup::{CgroupError, Mounts, V1, V2};
 use crate::host::{Host, HostError};
 
-/// Where the scheduler tells which groups it has stopped: with debugfs mounted, and before Linux 5.13.
-const SCHED_DEBUG: [&str; 2] = ["/sys/kernel/debug/sched/debug", "/proc/sched_debug"];
+/// Where the scheduler tells which groups it has stopped: with debugfs mounted, and before Linux 5.13, where it holds
+/// interrupts off while it writes down a CPU. That is for a person who asks, and not to be done every few seconds.
+pub(crate) const SCHED_DEBUG: [&str; 2] = ["/sys/kernel/debug/sched/debug", "/proc/sched_debug"];
 /// As many real-time threads are kept: more are a program that makes them without end.
 pub(crate) const MAX_THREADS: usize = 10_000;
 
@@ -143,15 +144,13 @@ impl Sampler {
         Ok(Sample { groups, more })
     }
 
-    /// Which groups the kernel has stopped at this moment; `None` where it doesn't tell.
-    pub(crate) fn throttled(&self) -> Option<Vec<Throttled>> {
+    /// Which groups the kernel has stopped at this moment, by the first of these files; `None` where it doesn't tell.
+    pub(crate) fn throttled(&self, files: &[&str]) -> Option<Vec<Throttled>> {
         if !self.has_budgets() {
             return None;
         }
-        let text = SCHED_DEBUG
-            .iter()
-            .find_map(|path| self.host.read(path).ok())?;
-        Some(usage::throttled(&text)).filter(|found| !found.is_empty())
+        let text = files.iter().find_map(|path| self.host.read(path).ok())?;
+        usage::throttled(&text)
     }
 
     fn identity(&self, id: &ContainerId) -> Option<Identity> {

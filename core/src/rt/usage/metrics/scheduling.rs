@@ -11,7 +11,7 @@ use super::{MAX_CONTAINERS, MAX_THREADS, MAX_THREADS_OF_CONTAINER, escaped, key}
 /// and bounds are those of the others. Threads' names are in none: a program gives new ones without end.
 pub(super) fn add(text: &mut String, groups: &[Group], throttled: Option<&[Throttled]>) {
     let mut stopped: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
-    for one in throttled.into_iter().flatten().filter(|one| one.throttled) {
+    for one in throttled.into_iter().flatten() {
         stopped.entry(&one.group).or_default().insert(one.cpu);
     }
     let mut containers: BTreeMap<[&str; 3], Vec<&Group>> = BTreeMap::new();
@@ -136,11 +136,10 @@ mod tests {
         }
     }
 
-    fn stopped(group: &str, cpu: u32, throttled: bool) -> Throttled {
+    fn stopped(group: &str, cpu: u32) -> Throttled {
         Throttled {
             group: group.to_owned(),
             cpu,
-            throttled,
         }
     }
 
@@ -177,11 +176,10 @@ mod tests {
             ),
         ];
         let throttled = [
-            stopped("/kubepods/pod1/aa", 0, true),
-            stopped("/kubepods/pod1/aa", 3, true),
-            stopped("/kubepods/pod1/aa/in", 3, true),
-            stopped("/kubepods/pod1/aa/in", 1, false),
-            stopped("/kubepods/pod3/cc", 1, true),
+            stopped("/kubepods/pod1/aa", 0),
+            stopped("/kubepods/pod1/aa", 3),
+            stopped("/kubepods/pod1/aa/in", 3),
+            stopped("/kubepods/pod3/cc", 1),
         ];
         let spinner = "namespace=\"lab\",pod=\"spinner\",container=\"main\"";
         let nobody = "namespace=\"\",pod=\"0f1e\",container=\"aa\"";
