@@ -132,7 +132,7 @@ async fn as_it_ships(runtime: Runtime) {
         (entry.applied_microseconds, entry.assigned_before_start),
         (Some(25_000), Some(true))
     );
-    assert_eq!(lab.log_of("stays").await, "SCHED_FIFO granted\n");
+    assert_eq!(lab.words_of("stays").await, "SCHED_FIFO granted\n");
     lab.event("stays", "RealtimeApplied").await;
     lab.delete("stays").await;
     lab.allocated_is(0).await;

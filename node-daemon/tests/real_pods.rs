@@ -39,7 +39,7 @@ async fn the_main_job(runtime: Runtime) {
         .await;
     assert_eq!(entry.applied_microseconds, Some(25_000));
     assert_eq!(entry.assigned_before_start, Some(true), "{}", lab.said());
-    assert_eq!(lab.log_of("stays").await, "SCHED_FIFO granted\n");
+    assert_eq!(lab.words_of("stays").await, "SCHED_FIFO granted\n");
     let event = lab.event("stays", "RealtimeApplied").await;
     assert!(event.message.unwrap().contains("25000 µs"));
 

@@ -15,6 +15,8 @@ mod changes;
 mod eyes;
 #[path = "starts/hook.rs"]
 mod hook;
+#[path = "sorts/itself.rs"]
+mod itself;
 #[path = "sorts/old_operator.rs"]
 mod old_operator;
 mod on_node;
@@ -80,12 +82,15 @@ async fn settings_change_while_pods_run() {
     }
     let lab = Lab::start(Runtime::Containerd, spec()).await;
     settings::who_may_ask(&lab).await;
+    settings::a_program_has_the_last_word(&lab).await;
     settings::how_much_there_is(&lab).await;
     settings::the_next_daemon_takes_back(&lab).await;
     settings::overwritten(&lab).await;
     settings::an_exec_probe_is_told(&lab).await;
     settings::required(&lab).await;
     reader::the_programs_say_the_same(&lab).await;
+    itself::serves_its_metrics(&lab).await;
+    itself::keeps_off_isolated_cpus(&lab).await;
     quiet::without_a_realtime_node(&lab).await;
     lab.node.shutdown().await.expect("shutdown");
 }

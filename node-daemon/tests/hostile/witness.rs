@@ -74,7 +74,7 @@ impl Witness {
         let statuses = pod.status.and_then(|status| status.container_statuses);
         let container = statuses.expect("containers").remove(0);
         assert_eq!(container.restart_count, 0);
-        assert_eq!(lab.log_of("witness").await, "SCHED_FIFO granted\n");
+        assert_eq!(lab.words_of("witness").await, "SCHED_FIFO granted\n");
         assert!(
             lab.node.runs("daemon").expect("daemon") && daemon(lab) == self.daemon,
             "{}",
@@ -92,7 +92,7 @@ impl Witness {
         let took = begun.elapsed();
         println!("{name}: {took:.1?}");
         assert_eq!(entry.assigned_before_start, Some(true), "{}", lab.said());
-        assert_eq!(lab.log_of(name).await, "SCHED_FIFO granted\n");
+        assert_eq!(lab.words_of(name).await, "SCHED_FIFO granted\n");
         assert!(took < SECONDS, "{name} took {took:?}\n{}", lab.said());
         lab.delete(name).await;
     }

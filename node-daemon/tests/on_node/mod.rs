@@ -29,6 +29,8 @@ pub const NODE_US: u32 = 300_000;
 pub const CAPACITY_US: i64 = 250_000;
 /// What one container may ask for.
 pub const MOST_US: i64 = 150_000;
+/// Where the daemon serves its metrics, in the node's own network.
+pub const METRICS: &str = "127.0.0.1:9193";
 /// The daemon, as a program of the node.
 const DAEMON: &str = "daemon";
 
@@ -147,6 +149,8 @@ impl Lab {
             &text(&config),
             "--log",
             "realtime_node_daemon=debug,info",
+            "--metrics-address",
+            METRICS,
         ]
         .map(str::to_owned)
         .into();
@@ -277,6 +281,18 @@ impl Lab {
             .logs(name, &LogParams::default())
             .await
             .unwrap_or_default()
+    }
+
+    /// The same of a program that says something: a container runs before its program has come that far.
+    pub async fn words_of(&self, name: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let words = self.log_of(name).await;
+            if !words.is_empty() || begun.elapsed() > LONG {
+                return words;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Deletes a pod, and waits until it is gone.

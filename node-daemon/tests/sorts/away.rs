@@ -89,9 +89,7 @@ pub async fn everybody_in_turn(lab: &Lab) {
         .await;
     lab.event("stays", "RealtimeApplied").await;
     let told = Reader::of(lab);
-    while told.seen() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    told.has_seen(1).await;
     lab.kill_daemon();
     let meanwhile = ["sleep", "7302"];
     run(
@@ -118,6 +116,7 @@ pub async fn everybody_in_turn(lab: &Lab) {
     assert_eq!(entry_of(&after, "stays"), before);
     // The next daemon's start is no news: neither for the scheduler, which counts by the capacity, nor for the pod, which
     // would be told before the new one.
+    told.has_seen(2).await;
     told.has_always_seen_a_capacity();
     lab.event("while-away", "RealtimeApplied").await;
     assert_eq!(applied(lab, "stays").await, 1);
@@ -199,18 +198,18 @@ impl Reader {
         Self { watching, seen }
     }
 
-    /// How many capacities it has seen up to now.
-    fn seen(&self) -> usize {
-        self.seen.lock().unwrap().len()
+    /// So many versions. They come by a watch, a moment after what is asked for directly.
+    async fn has_seen(&self, versions: usize) {
+        let seen = || self.seen.lock().unwrap().len();
+        while seen() < versions {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     fn has_always_seen_a_capacity(self) {
         self.watching.abort();
         let seen = self.seen.lock().unwrap();
-        assert!(
-            seen.len() > 1 && seen.iter().all(Option::is_some),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(Option::is_some), "{seen:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! A daemon that has nothing to do does nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kube::Api;
@@ -44,6 +44,13 @@ async fn becomes_quiet(lab: &Lab) {
 
 /// The daemon's time on CPUs so far, by the scheduler's count. All that it does but copying files is done by one thread.
 fn on_cpu(lab: &Lab) -> Option<Duration> {
+    let text = std::fs::read_to_string(process(lab)?.join("schedstat")).ok()?;
+    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
+}
+
+/// The daemon's folder in /proc.
+pub fn process(lab: &Lab) -> Option<PathBuf> {
     let config = lab.node.directory().join("daemon.yaml");
     let is_daemon = |process: &Path| {
         let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
@@ -52,7 +59,5 @@ fn on_cpu(lab: &Lab) -> Option<Duration> {
     };
     let mut processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let process = processes.find(|process| is_daemon(&process.path()))?;
-    let text = std::fs::read_to_string(process.path().join("schedstat")).ok()?;
-    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanoseconds))
+    Some(process.path())
 }
