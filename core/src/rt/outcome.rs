@@ -233,9 +233,9 @@ fn not_there(pod: Option<&Pod>, container: &str) -> String {
         Some(pull @ "ImagePullBackOff") => {
             format!("its image can't be pulled: {pull}; the pod's status has the kubelet's words")
         }
-        Some(reason) => format!(
-            "its process has not begun, the kubelet says: {reason}; the pod's status has its words"
-        ),
+        Some(reason) => {
+            format!("it is not running, the kubelet says: {reason}; the pod's status has its words")
+        }
         None if pod.is_some_and(|pod| pod.has_no_process(container)) => {
             "its process has ended".to_owned()
         }

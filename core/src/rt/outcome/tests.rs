@@ -199,7 +199,7 @@ fn a_container_without_a_process_is_told_why() {
     );
     assert_eq!(
         told(waits("CreateContainerError"), None),
-        "its process has not begun, the kubelet says: CreateContainerError; the pod's status has its words"
+        "it is not running, the kubelet says: CreateContainerError; the pod's status has its words"
     );
     assert_eq!(
         told(json!({"terminated": {"exitCode": 0}}), id()),

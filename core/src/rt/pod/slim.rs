@@ -108,15 +108,18 @@ struct Waiting {
 /// The kubelet's reasons are single words; the longest known one has 26 letters (CreateContainerConfigError).
 const REASON: usize = 40;
 
-/// A reason why a container waits; none for those that each start passes through. A failing pull is told as one of two
-/// words in turns: as one it is kept, or each turn would be a change of the pod.
+/// A reason why a container waits; none for those that each start passes through. A failing pull is told in turns as what
+/// failed and as ImagePullBackOff: as one word it is kept, or each turn would be a change of the pod.
 fn lasting(reason: &str) -> Option<&str> {
     let is_word = !reason.is_empty()
         && reason.len() <= REASON
         && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match reason {
         "ContainerCreating" | "PodInitializing" => None,
-        "ErrImagePull" => Some("ImagePullBackOff"),
+        // The errors of pkg/kubelet/images/types.go that are tried again.
+        "ErrImagePull" | "RegistryUnavailable" | "SignatureValidationFailed" => {
+            Some("ImagePullBackOff")
+        }
         _ => is_word.then_some(reason),
     }
 }

@@ -97,6 +97,9 @@ fn why_a_container_waits_is_kept_as_one_word_that_lasts() {
     // The other word of the two, other words, another count: the same pod, which wakes nobody.
     let again = json!({"reason": "ImagePullBackOff", "message": "Back-off 40s"});
     assert_eq!(waits(again, 3), pulling);
+    for reason in ["RegistryUnavailable", "SignatureValidationFailed"] {
+        assert_eq!(waits(json!({"reason": reason}), 1), pulling);
+    }
     let failed = waits(json!({"reason": "CreateContainerConfigError"}), 0);
     assert_eq!(
         failed.held_up.get("main").map(|it| &**it),

@@ -201,11 +201,16 @@ fn refused(status: &NodePodBudgetStatus, entry: &ContainerBudget, told: &[String
     } else {
         Weight::Wrong
     };
-    vec![Finding::new(weight, cause, what, remedy(cause))]
+    vec![Finding::new(
+        weight,
+        cause,
+        what,
+        remedy(cause, status.mode),
+    )]
 }
 
 /// Where the message itself may have none.
-fn remedy(cause: &str) -> &'static str {
+fn remedy(cause: &str, mode: Option<BudgetMode>) -> &'static str {
     match cause {
         reason::NO_ROOM => {
             "Request the resource realtime.openshift.io/runtime-us, so that the scheduler places the pod where enough is \
@@ -218,8 +223,12 @@ fn remedy(cause: &str) -> &'static str {
         reason::BUDGET_REFUSED => {
             "It is tried again. See on the node who holds the rest: realtime-node-daemon top"
         }
+        reason::POLICY_REFUSED if mode == Some(BudgetMode::V1Budget) => {
+            "It is tried again: with EPERM, its group had no budget at that moment. If it stays so, see whether the daemon has \
+             CAP_SYS_NICE."
+        }
         reason::POLICY_REFUSED => {
-            "See on the node which groups the container has made below its own: they have no budget."
+            "It is tried again. If it stays so, see whether the daemon has CAP_SYS_NICE."
         }
         reason::INVALID_REQUEST => "Correct the pod's annotations.",
         _ => "",
@@ -259,8 +268,9 @@ fn applied(
             found.push(Finding::new(
                 Weight::Note,
                 reason::EXEC_PROBE,
-                "An exec probe runs a program beside its real-time threads as SCHED_OTHER, which may never get the CPU.",
-                "Use an httpGet, tcpSocket or grpc probe, or a longer timeoutSeconds.",
+                "An exec probe, or a command of its lifecycle, runs a program beside its real-time threads as SCHED_OTHER, which \
+                 may never get the CPU.",
+                "Use httpGet, tcpSocket or grpc, or a longer timeoutSeconds.",
             ));
         }
     }
@@ -287,7 +297,7 @@ fn applied(
 
 fn after_start(mode: Option<BudgetMode>, live: Option<&ContainerStatus>) -> Finding {
     let remedy = "See in the daemon's log on that node whether the OCI hook or NRI reaches it. With the annotation \
-                  realtime.openshift.io/required: \"true\" it doesn't start without.";
+                  realtime.openshift.io/required: \"true\" it doesn't start without (on CRI-O only where the hook is).";
     if mode == Some(BudgetMode::V2Policy) {
         return Finding::new(
             Weight::Note,
@@ -341,8 +351,8 @@ fn permission(mode: Option<BudgetMode>, policy: Option<Policy>, may: May) -> Opt
             Weight::Note,
             NOT_PERMITTED,
             format!(
-                "The daemon sets {policy} on its threads. A call of its own for another policy or a priority above \
-                 {priority} gets EPERM: {why}."
+                "The daemon sets {policy} on its threads. A call of its own gets EPERM for a priority above {priority}, and \
+                 for every one where the daemon could not raise RLIMIT_RTPRIO, which its log then says: {why}."
             ),
             format!("Where the program must call itself: {remedy}."),
         ),

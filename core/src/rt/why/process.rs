@@ -57,22 +57,28 @@ pub(super) fn own_seccomp_profile<'a>(spec: &'a PodSpec, container: &str) -> Opt
     (profile.type_ == "Localhost").then(|| profile.localhost_profile.as_deref().unwrap_or("?"))
 }
 
-/// Whether it has a probe that runs a program.
+/// Whether the kubelet runs a program in it from time to time, or at its beginning or end.
 pub(super) fn has_exec_probe(spec: &PodSpec, container: &str) -> bool {
     let all = spec
         .containers
         .iter()
         .chain(spec.init_containers.iter().flatten());
-    all.filter(|one| one.name == container)
-        .flat_map(|one| {
-            [
-                &one.liveness_probe,
-                &one.readiness_probe,
-                &one.startup_probe,
-            ]
-        })
-        .flatten()
-        .any(|probe| probe.exec.is_some())
+    all.filter(|one| one.name == container).any(|one| {
+        let probes = [
+            &one.liveness_probe,
+            &one.readiness_probe,
+            &one.startup_probe,
+        ];
+        let lifecycle = one.lifecycle.iter();
+        probes
+            .into_iter()
+            .flatten()
+            .any(|probe| probe.exec.is_some())
+            || lifecycle
+                .flat_map(|hooks| [&hooks.post_start, &hooks.pre_stop])
+                .flatten()
+                .any(|hook| hook.exec.is_some())
+    })
 }
 
 fn context<'a>(spec: &'a PodSpec, container: &str) -> Option<&'a SecurityContext> {
