@@ -207,6 +207,8 @@ pub mod reason {
     pub const BUDGET_REFUSED: &str = "BudgetRefused";
     /// The kernel refused policy or priority to a thread.
     pub const POLICY_REFUSED: &str = "PolicyRefused";
+    /// A container's own groups are too many to set the policy in all of them.
+    pub const POLICY_INCOMPLETE: &str = "PolicyIncomplete";
     /// The kernel refused a resource limit that belongs to a policy.
     pub const LIMIT_REFUSED: &str = "LimitRefused";
     /// Less is wanted than before, and real-time threads keep the old budget.

@@ -50,6 +50,8 @@ pub struct Besides {
     pub policy_failed: Option<String>,
     /// The kernel's word for why RLIMIT_RTTIME could not be set where it is asked for.
     pub rttime_refused: Option<String>,
+    /// So many groups of the container's own are looked into, and it has more: threads in the others lack the policy.
+    pub groups_left_out: Option<usize>,
     /// What its real-time threads used of the last period beyond its budget, in words.
     pub overrun: Option<String>,
 }
@@ -274,6 +276,13 @@ fn applied(
     }
     if let Some(words) = besides.overrun {
         return with(entry, reason::OVERRUN, words);
+    }
+    if let Some(most) = besides.groups_left_out {
+        let message = format!(
+            "it has made more than {most} groups below its own: threads in those behind the first {most} don't have its \
+             policy; make fewer, or let the program set it there"
+        );
+        return with(entry, reason::POLICY_INCOMPLETE, message);
     }
     if let Some(words) = besides.rttime_refused {
         let message = format!(

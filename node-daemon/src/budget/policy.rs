@@ -26,7 +26,7 @@ const PASSES: usize = 8;
 /// crun puts a container's processes here, below the container's own group.
 const CRUN_BELOW: &str = "container";
 /// Groups below a container's that are looked into, parents first: systemd in a container makes some tens.
-const GROUPS_BELOW: usize = 128;
+pub const GROUPS_BELOW: usize = 128;
 
 /// Whose threads are whose; the hierarchies tell.
 pub trait Members {
@@ -95,7 +95,9 @@ pub struct Outcome {
     pub failed: Option<Failed>,
     /// Each limit that was asked for, over all processes so far.
     pub limits: LimitsSet,
-    /// Every thread that is there is set. Otherwise the next call goes on: there are more, or something failed.
+    /// Its own groups are so many that threads in some of them are not looked at.
+    pub groups_left_out: bool,
+    /// Every thread that is looked at is set. Otherwise the next call goes on: there are more, or something failed.
     pub complete: bool,
 }
 
@@ -113,16 +115,14 @@ pub struct Failed {
 #[derive(Debug, Default)]
 pub struct Setter {
     containers: HashMap<String, Container>,
-    /// A whole round has been: no former daemon has set what is found from now on.
-    begun: bool,
 }
 
 #[derive(Debug, Default)]
 struct Container {
     memory: Memory,
     limits: LimitsSet,
-    /// What isn't remembered may have been set all the same: by a former daemon, or as was asked for before.
-    inherited: bool,
+    /// Threads that were taken over and have another policy than the one that is asked for, until they are set.
+    other: BTreeSet<u32>,
     /// From where on known threads are looked at again.
     next: u32,
 }
@@ -160,10 +160,8 @@ impl Setter {
         scheduling: &Scheduling,
     ) -> Outcome {
         let container = self.containers.entry(group.to_owned()).or_default();
-        let is_first = container.memory == Memory::default();
         if container.memory.begin(scheduling) {
             container.limits = LimitsSet::default();
-            container.inherited = !is_first || !self.begun;
         }
         let mut call = Call {
             host,
@@ -177,11 +175,6 @@ impl Setter {
         limits::set(&mut call, container);
         call.outcome.limits = container.limits;
         call.outcome
-    }
-
-    /// All containers that were there when the daemon began have been looked at.
-    pub fn has_begun(&mut self) {
-        self.begun = true;
     }
 
     /// Forgets the containers that aren't there any more.
@@ -199,9 +192,9 @@ impl Call<'_> {
                 return;
             };
             container.memory.keep_threads(&listed);
-            if container.inherited {
-                self.take_over(&mut container.memory, &listed);
-            }
+            let is_there = |tid: &u32| listed.binary_search(tid).is_ok();
+            container.other.retain(is_there);
+            self.take_over(container, &listed);
             let unknown = container.memory.unknown(&listed);
             let new: Vec<u32> = unknown
                 .filter(|tid| !tried.contains(tid))
@@ -217,24 +210,23 @@ impl Call<'_> {
             }
             for tid in new {
                 tried.insert(tid);
-                self.thread(&mut container.memory, tid);
+                self.thread(container, tid);
             }
         }
     }
 
-    /// With reset-on-fork, what was done before is known by a thread with that flag, which the kernel takes from the threads
-    /// that it makes: these are meant to begin as SCHED_OTHER, and are left alone. What came from outside meanwhile is set
-    /// yet, and what has the flag and another priority.
-    fn take_over(&self, memory: &mut Memory, listed: &[u32]) {
+    /// With reset-on-fork, what was done before, by a former daemon or as was asked for earlier, is known by a thread with that
+    /// flag. The kernel takes it from the threads that such a thread makes, and their policy: these are meant to begin as
+    /// SCHED_OTHER, and are left alone. What came from outside meanwhile is set yet, and what has another policy.
+    fn take_over(&self, container: &mut Container, listed: &[u32]) {
+        let Container { memory, other, .. } = container;
         if !memory.is_empty() || !self.scheduling.reset_on_fork {
             return;
         }
-        let flagged = |tid: u32| {
-            let id = i32::try_from(tid).ok()?;
-            let has = sched::get(id).ok()?;
-            (has.reset_on_fork && self.is_member(tid)).then_some(has)
-        };
-        if !listed.iter().any(|tid| flagged(*tid).is_some()) {
+        let has = |tid: u32| sched::get(i32::try_from(tid).ok()?).ok();
+        let is_mark =
+            |tid: &u32| has(*tid).is_some_and(|has| has.reset_on_fork) && self.is_member(*tid);
+        if !listed.iter().any(is_mark) {
             return;
         }
         let is_known = |id| listed.binary_search(&id).is_ok();
@@ -242,12 +234,16 @@ impl Call<'_> {
             self.origin(tid)
                 .is_some_and(|origin| is_known(origin.maker()))
         };
-        for tid in listed.iter().take(THREADS_A_CALL).copied() {
-            let is_done = match flagged(tid) {
-                Some(has) => has.are(self.scheduling),
-                None => from_inside(tid),
-            };
-            if is_done && let Some(found) = found(self.host, tid) {
+        *other = BTreeSet::new();
+        for (number, tid) in listed.iter().copied().enumerate() {
+            let Some(has) = has(tid) else { continue };
+            let is_done = has.are(self.scheduling);
+            if !is_done && (has.is_realtime() || has.reset_on_fork) {
+                other.insert(tid);
+            } else if number < THREADS_A_CALL
+                && (is_done || from_inside(tid))
+                && let Some(found) = found(self.host, tid)
+            {
                 memory.thread(tid, found.start);
             }
         }
@@ -260,7 +256,7 @@ impl Call<'_> {
         let (before, after) = listed.split_at(from);
         let mut rest = after.iter().chain(before);
         for tid in rest.by_ref().take(self.left) {
-            self.thread(&mut container.memory, *tid);
+            self.thread(container, *tid);
         }
         container.next = rest.next().copied().unwrap_or_default();
     }
@@ -274,11 +270,7 @@ impl Call<'_> {
         let mut listed = Vec::new();
         let below = match self.members.below(self.group) {
             Ok((below, more)) => {
-                if more {
-                    let what =
-                        format!("looking into more than {GROUPS_BELOW} groups below its own");
-                    self.failed(&what, None);
-                }
+                self.outcome.groups_left_out |= more;
                 below
             }
             Err(error) => {
@@ -305,7 +297,8 @@ impl Call<'_> {
         Some(listed)
     }
 
-    fn thread(&mut self, memory: &mut Memory, tid: u32) {
+    fn thread(&mut self, container: &mut Container, tid: u32) {
+        let Container { memory, other, .. } = container;
         self.left = self.left.saturating_sub(1);
         let Some(found) = found(self.host, tid).filter(|_| self.is_member(tid)) else {
             return;
@@ -313,7 +306,7 @@ impl Call<'_> {
         if memory.has_thread(tid, found.start) {
             return;
         }
-        let done = if self.is_left(memory, tid) {
+        let done = if !other.contains(&tid) && self.is_left(memory, tid) {
             Done::Unchanged
         } else {
             self.one(tid, &found)
@@ -323,6 +316,7 @@ impl Call<'_> {
             Done::Set => self.outcome.threads_set += 1,
             Done::Unchanged => {}
         }
+        other.remove(&tid);
         if !memory.thread(tid, found.start) {
             self.outcome.complete = false;
             self.failed("remembering a thread: there are too many", None);

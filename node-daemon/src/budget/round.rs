@@ -328,7 +328,6 @@ impl Round<'_> {
             tree: &tree,
             settled: &settled,
             plan: &plan,
-            complete: cache.complete(),
         };
         self.policies.all(self.host, self.ground, state, &seen);
         if let Some(time) = self.policies.again() {

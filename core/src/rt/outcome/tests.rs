@@ -160,6 +160,8 @@ fn each_case_has_its_reason() {
     let mut case = Case::granted(25_000);
     case.besides.rttime_refused = Some("EPERM".to_owned());
     assert_eq!(case.reason(), but("LimitRefused"));
+    case.besides.groups_left_out = Some(128);
+    assert_eq!(case.reason(), but("PolicyIncomplete"));
     case.besides.overrun = Some("too much".to_owned());
     assert_eq!(case.reason(), but("Overrun"));
     case.besides.policy_failed = Some("EPERM".to_owned());

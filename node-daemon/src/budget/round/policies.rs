@@ -13,7 +13,7 @@ use realtime_core::rt::request::Scheduling;
 use realtime_core::rt::settle::Settled;
 
 use crate::budget::ground::{Ground, Hierarchy};
-use crate::budget::policy::{Limit, Members, Setter, sample};
+use crate::budget::policy::{GROUPS_BELOW, Limit, Members, Setter, sample};
 use crate::budget::state::State;
 use crate::host::Host;
 
@@ -52,8 +52,6 @@ pub struct Seen<'a> {
     pub settled: &'a Settled,
     /// Who gets it.
     pub plan: &'a Plan,
-    /// Of all pods it is known whether they may ask.
-    pub complete: bool,
 }
 
 /// The looks at one container.
@@ -93,6 +91,7 @@ impl Policies {
             };
             format!("{failed}; see whether {budget}the daemon has CAP_SYS_NICE")
         });
+        besides.groups_left_out = outcome.groups_left_out.then_some(GROUPS_BELOW);
         besides.rttime_refused = match outcome.limits.rttime {
             Limit::Refused(errno) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
             Limit::NotSet | Limit::Set => None,
@@ -151,7 +150,6 @@ impl Policies {
             tree,
             settled,
             plan,
-            complete,
         } = *seen;
         self.again = None;
         // Also of those that may not ask at the moment.
@@ -168,6 +166,7 @@ impl Policies {
             let mut besides = state.besides.get(id).cloned().unwrap_or_default();
             if assignment.request.scheduling.is_none() {
                 (besides.policy_failed, besides.rttime_refused) = (None, None);
+                besides.groups_left_out = None;
             }
             if assignment.request.runtime.is_none() {
                 besides.overrun = None;
@@ -206,9 +205,6 @@ impl Policies {
                 self.sooner(left.unwrap_or(SAMPLE));
             }
             state.besides.insert(id.clone(), besides);
-        }
-        if complete {
-            self.setter.has_begun();
         }
     }
 
