@@ -242,7 +242,7 @@ fn cgroup(value: &Value, problems: &mut Problems) -> Cgroup {
     Cgroup {
         handler: handler.unwrap_or_default(),
         v1_capacity,
-        given: handler.is_some() || capacity.is_some(),
+        given: handler.is_some_and(|it| it != ModeSetting::Auto) || capacity.is_some(),
         pods_group: pods_group(value, problems),
         hcbs_gate: gates(value, problems).contains(&HCBS_GATE),
     }

@@ -116,6 +116,7 @@ pub async fn the_programs_say_the_same(lab: &Lab) {
         entry.state == ContainerBudgetState::Applied
     })
     .await;
+    fs::write(config, text).expect("written");
     lab.delete("granted").await;
     lab.delete("refused").await;
     lab.allocated_is(0).await;
