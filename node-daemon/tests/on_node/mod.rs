@@ -288,7 +288,9 @@ impl Lab {
         let begun = Instant::now();
         loop {
             let words = self.log_of(name).await;
-            if !words.is_empty() || begun.elapsed() > LONG {
+            // The kubelet may need a moment to find its log.
+            let none = words.is_empty() || words.starts_with("unable");
+            if !none || begun.elapsed() > LONG {
                 return words;
             }
             tokio::time::sleep(LOOK).await;

@@ -175,6 +175,9 @@ async fn demo(shell: &Shell, node: &RealNode) -> anyhow::Result<()> {
             "Running",
         )
         .await?;
+    shell
+        .until("its first words", &["logs", "spinner"], "SCHED_FIFO")
+        .await?;
     shell.run("kubectl", &["logs", "spinner"]).await?;
     let told = "jsonpath={.status.podBudget.containers[0].state}";
     shell
@@ -188,17 +191,16 @@ async fn demo(shell: &Shell, node: &RealNode) -> anyhow::Result<()> {
     shell
         .run("kubectl", &["get", "rtn", name, "-o", containers])
         .await?;
+    let events = [
+        "get",
+        "events",
+        "--field-selector",
+        "involvedObject.name=spinner,reason=RealtimeApplied",
+    ];
     shell
-        .run(
-            "kubectl",
-            &[
-                "get",
-                "events",
-                "--field-selector",
-                "involvedObject.name=spinner,reason=RealtimeApplied",
-            ],
-        )
+        .until("the pod's Event", &events, "RealtimeApplied")
         .await?;
+    shell.run("kubectl", &events).await?;
     shell
         .run("oc-realtime", &["why", "default/spinner"])
         .await?;
