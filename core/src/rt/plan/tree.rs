@@ -11,7 +11,7 @@ pub struct Group {
     pub runtime_us: i64,
     /// `cpu.rt_period_us`.
     pub period_us: u64,
-    /// A thread with SCHED_FIFO or SCHED_RR is directly in it (not in a group below).
+    /// A thread with SCHED_FIFO or SCHED_RR is directly in it (not in a group below), or may be on its way out.
     pub realtime_tasks: bool,
 }
 

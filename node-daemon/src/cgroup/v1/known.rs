@@ -14,6 +14,9 @@ const MAX_OPEN: usize = 512;
 const MAX_WAYS: usize = 64;
 /// Until periods are looked at again.
 const PERIODS: Duration = Duration::from_secs(10);
+/// The last thread of a container may still be on its way out when none is listed any more: it is in the group's budget
+/// until its end, and never ends without one. What is left to it are milliseconds, which a budget of 1 % gives in a second.
+const ON_ITS_WAY_OUT: Duration = Duration::from_secs(10);
 /// No more groups are remembered.
 const MAX_KNOWN: usize = 1 << 14;
 
@@ -45,6 +48,8 @@ struct Remembered {
     period_us: u64,
     file: Option<OwnedFd>,
     round: u64,
+    /// When real-time threads were seen in it last; `None` when others were since.
+    realtime: Option<Instant>,
 }
 
 impl Known {
@@ -114,6 +119,7 @@ impl Known {
             period_us,
             file: None,
             round,
+            realtime: None,
         });
         group.period_us = period_us;
         group.round = round;
@@ -126,6 +132,19 @@ impl Known {
             self.groups.values_mut().for_each(|group| group.file = None);
             self.open = 0;
         }
+    }
+
+    /// Threads were seen in a group.
+    pub(super) fn saw_threads(&mut self, inode: u64, realtime: bool) {
+        if let Some(group) = self.groups.get_mut(&inode) {
+            group.realtime = realtime.then(Instant::now);
+        }
+    }
+
+    /// Whether a group without threads may be that of a real-time thread on its way out.
+    pub(super) fn realtime_lately(&self, inode: u64) -> bool {
+        let seen = self.groups.get(&inode).and_then(|group| group.realtime);
+        seen.is_some_and(|seen| seen.elapsed() < ON_ITS_WAY_OUT)
     }
 
     /// A group that is gone.
@@ -171,6 +190,20 @@ mod tests {
         known.forget(2);
         known.forget(2);
         assert_eq!(known.open(), 0);
+    }
+
+    #[test]
+    fn real_time_threads_are_remembered_until_others_are_seen() {
+        let mut known = Known::default();
+        known.saw_threads(1, true);
+        assert!(!known.realtime_lately(1), "a group that isn't known");
+        known.remember(1, 1_000_000, None);
+        assert!(!known.realtime_lately(1));
+        known.saw_threads(1, true);
+        known.remember(1, 1_000_000, None);
+        assert!(known.realtime_lately(1));
+        known.saw_threads(1, false);
+        assert!(!known.realtime_lately(1));
     }
 
     #[test]

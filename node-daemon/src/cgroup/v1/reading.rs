@@ -125,7 +125,7 @@ impl<'a> Reading<'a> {
         };
         self.known.saw_period(&path, period_us);
         let realtime_tasks =
-            runtime_us != 0 && self.threads_count(&path) && has_realtime(open, name)?;
+            runtime_us != 0 && self.threads_count(&path) && self.realtime(open, name, inode)?;
         let group = Group {
             runtime_us,
             period_us,
@@ -197,7 +197,7 @@ impl<'a> Reading<'a> {
             && self.threads_count(path)
             && let Some(open) = self.folder.group(path)?
         {
-            realtime_tasks = has_realtime(&open, "")?;
+            realtime_tasks = threads(&open, "")? == Threads::Realtime;
         }
         let group = Group {
             runtime_us,
@@ -206,6 +206,23 @@ impl<'a> Reading<'a> {
         };
         self.tree.groups.insert(path.to_owned(), group);
         Ok(())
+    }
+
+    /// A real-time thread is directly in the group. A process that ends is not listed any more while it waits for those
+    /// that it was the first of (the first one of a PID namespace, `zap_pid_ns_processes`), and is in the group all the
+    /// same: zero is not refused over it, and without a budget it never ends, nor does its container.
+    fn realtime(&mut self, open: &Open<'_>, name: &str, inode: u64) -> Result<bool, CgroupError> {
+        Ok(match threads(open, name)? {
+            Threads::None => self.known.realtime_lately(inode),
+            Threads::Ordinary => {
+                self.known.saw_threads(inode, false);
+                false
+            }
+            Threads::Realtime => {
+                self.known.saw_threads(inode, true);
+                true
+            }
+        })
     }
 
     fn threads_count(&self, path: &str) -> bool {
@@ -217,8 +234,16 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// A thread with SCHED_FIFO or SCHED_RR is directly in the group.
-fn has_realtime(open: &Open<'_>, name: &str) -> Result<bool, CgroupError> {
+/// Which threads are directly in a group.
+#[derive(PartialEq, Eq)]
+enum Threads {
+    None,
+    Ordinary,
+    /// With SCHED_FIFO or SCHED_RR.
+    Realtime,
+}
+
+fn threads(open: &Open<'_>, name: &str) -> Result<Threads, CgroupError> {
     let mut found = false;
     let mut count = 0;
     open.each_number(name, TASKS, |tid| {
@@ -227,7 +252,11 @@ fn has_realtime(open: &Open<'_>, name: &str) -> Result<bool, CgroupError> {
         found = count > MAX_TASKS || sched::get(tid).is_ok_and(|thread| thread.is_realtime());
         !found
     })?;
-    Ok(found)
+    Ok(match (found, count) {
+        (true, _) => Threads::Realtime,
+        (false, 0) => Threads::None,
+        (false, _) => Threads::Ordinary,
+    })
 }
 
 /// The root, and each group on the way to this one, itself the last.
