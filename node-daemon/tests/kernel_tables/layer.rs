@@ -260,6 +260,10 @@ fn realtime_threads_are_seen_and_keep_their_budget() {
     assert_eq!(bench.runtime("kubepods/pod1/b"), 0);
     task.end();
     assert!(bench.v1.threads(&a).unwrap().is_empty());
+    // It may be on its way out, and is not when there are others.
+    done(&bench, &wanted(&bench, &[]));
+    assert_eq!(bench.runtime("kubepods/pod1/a"), 9_000);
+    bench.enter("kubepods/pod1/a", &idle).unwrap();
     done(&bench, &wanted(&bench, &[]));
     assert_eq!(bench.runtime(PODS), 0);
 }
