@@ -217,6 +217,8 @@ pub mod reason {
     pub const BUDGET_OVERWRITTEN: &str = "BudgetOverwritten";
     /// Real-time threads use more than the container's budget, which the kernel doesn't enforce on this node.
     pub const OVERRUN: &str = "Overrun";
+    /// Real-time threads use all of the container's budget, and the kernel stops them until the next second.
+    pub const THROTTLED: &str = "Throttled";
     /// An exec probe's process runs beside real-time threads as SCHED_OTHER, and may never get the CPU.
     pub const EXEC_PROBE: &str = "ExecProbe";
     /// Event on a pod: what it asked for is in place.

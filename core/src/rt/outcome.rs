@@ -54,6 +54,8 @@ pub struct Besides {
     pub groups_left_out: Option<usize>,
     /// What its real-time threads used of the last period beyond its budget, in words.
     pub overrun: Option<String>,
+    /// Its real-time threads use all of its budget, and the kernel stops them.
+    pub throttled: bool,
 }
 
 /// What became of a container that waits to start.
@@ -297,6 +299,11 @@ fn applied(
             "{has} µs are kept while real-time threads run in it; restart the container to bring it to {wanted}"
         );
         return with(entry, reason::BUDGET_KEPT, message);
+    }
+    if besides.throttled {
+        let message = "its real-time threads use all of their budget: the kernel stops them until the next second begins, and they \
+             get no error; ask for more, or let the program block more often";
+        return with(entry, reason::THROTTLED, message.to_owned());
     }
     let realtime = assignment.request.runtime.is_some() || assignment.request.scheduling.is_some();
     let pod = done.pods.get(&assignment.pod);

@@ -1,5 +1,5 @@
 //! Policy on a container's threads: which of them are new, what each is to become, and whether they have used more than
-//! the container's budget where the kernel doesn't enforce it. Decides only: the daemon lists, sets and measures.
+//! the container's budget where the kernel doesn't enforce it, or all of it where it does. Decides only: the daemon lists, sets and measures.
 
 mod memory;
 mod thread;
@@ -11,7 +11,7 @@ mod tests;
 use super::request::{Policy, Scheduling};
 pub use memory::Memory;
 pub use thread::{Found, Origin, hard_rttime, schedstat};
-pub use usage::{Overrun, RtUsage, ThreadUse, Used, overrun, used};
+pub use usage::{Overrun, RtUsage, ThreadUse, Used, overrun, throttled, used};
 
 /// `SCHED_OTHER` (include/uapi/linux/sched.h).
 pub const SCHED_OTHER: u32 = 0;

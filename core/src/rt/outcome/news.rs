@@ -36,7 +36,11 @@ pub fn news(
     let mut told: BTreeMap<(PodKey, &'static str), (Vec<String>, bool)> = BTreeMap::new();
     for entry in after {
         let now = (entry.state, entry.reason.as_deref());
-        if entry.state == ContainerBudgetState::Pending || old.get(&key(entry)) == Some(&now) {
+        let then = old.get(&key(entry)).copied();
+        // That it uses less now has nothing to do with what it was given.
+        let uses_less = now == (ContainerBudgetState::Applied, None)
+            && matches!(then, Some((_, Some(reason::OVERRUN | reason::THROTTLED))));
+        if entry.state == ContainerBudgetState::Pending || then == Some(now) || uses_less {
             continue;
         }
         let pod = (entry.namespace.clone(), entry.pod.clone());
@@ -44,6 +48,7 @@ pub fn news(
         let reason = match (entry.state, entry.reason.as_deref()) {
             (ContainerBudgetState::Refused, _) => reason::REALTIME_REFUSED,
             (_, Some(reason::OVERRUN)) => reason::OVERRUN,
+            (_, Some(reason::THROTTLED)) => reason::THROTTLED,
             (_, Some(reason::EXEC_PROBE)) => reason::EXEC_PROBE,
             (_, Some(reason::BUDGET_KEPT)) => reason::BUDGET_KEPT,
             _ => reason::REALTIME_APPLIED,

@@ -158,6 +158,8 @@ fn each_case_has_its_reason() {
     assert_eq!(case.told()[0].applied_microseconds, Some(7));
 
     let mut case = Case::granted(25_000);
+    case.besides.throttled = true;
+    assert_eq!(case.reason(), but("Throttled"));
     case.besides.rttime_refused = Some("EPERM".to_owned());
     assert_eq!(case.reason(), but("LimitRefused"));
     case.besides.groups_left_out = Some(128);
@@ -285,6 +287,14 @@ fn news_is_told_once() {
     );
     assert!(first[0].note.contains("25000") && first[0].note.contains("before its process"));
     assert_eq!(news(&fine, &fine, &pods(spec.clone())), []);
+    // It uses all of it, and then less: the second is no news.
+    let mut case = Case::granted(25_000);
+    case.besides.throttled = true;
+    let stopped = case.told();
+    let word = news(&fine, &stopped, &pods(spec.clone()));
+    assert_eq!((word[0].reason, word[0].warning), ("Throttled", true));
+    assert_eq!(news(&stopped, &fine, &pods(spec.clone())), []);
+
     let mut case = Case::granted(25_000);
     case.kernel = BTreeMap::from([("/g".to_owned(), "EINVAL".to_owned())]);
     let bad = case.told();

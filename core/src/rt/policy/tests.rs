@@ -226,4 +226,48 @@ proptest! {
         };
         prop_assert_eq!(overrun(&at(from_us, 0), &at(to_us, ran), micros), None);
     }
+
+    /// One that always wants to run is always found to be stopped, wherever the periods begin, and one that uses half of
+    /// its budget never.
+    #[test]
+    fn who_always_wants_to_run_is_stopped(
+        budget in 1_u64..1_000_000,
+        from_us in 0_u64..3_000_000,
+        elapsed_us in 20_000_000_u64..40_000_000,
+        was in any::<bool>(),
+    ) {
+        let micros = RuntimeMicros::new(budget).unwrap();
+        let at = |us: u64, ran: u64| RtUsage {
+            at_ns: us * 1_000,
+            threads: [(1, ThreadUse { start: 0, cpu: 0, nanoseconds: ran * 1_000 })].into(),
+            more: false,
+        };
+        let to_us = from_us + elapsed_us;
+        // In each whole period all of it; of those at both ends the least: none of it.
+        let whole = (to_us / 1_000_000).saturating_sub(from_us.div_ceil(1_000_000));
+        let after = at(to_us, whole * budget);
+        prop_assert!(throttled(&at(from_us, 0), &after, micros, was));
+        let half = at(to_us, (to_us.div_ceil(1_000_000) - from_us / 1_000_000) * (budget / 2));
+        prop_assert!(!throttled(&at(from_us, 0), &half, micros, was));
+    }
+}
+
+#[test]
+fn near_the_limit_it_stays_as_it_was() {
+    let budget = RuntimeMicros::new(100_000).unwrap();
+    let stopped = |seconds: u64, used_ms: u64, was: bool| {
+        let before = usage(100_000, &[(1, 1, 0, 0)]);
+        let after = usage(100_000 + seconds * 1_000, &[(1, 1, 0, used_ms)]);
+        throttled(&before, &after, budget, was)
+    };
+    // 19 whole periods at least.
+    assert!(stopped(20, 1_900, false) && stopped(20, 1_500, true));
+    assert!(!stopped(20, 1_800, false) && !stopped(20, 1_400, true));
+    // Too short to tell.
+    assert!(!stopped(1, 100, false) && stopped(1, 100, true));
+    assert!(!stopped(20, 0, true));
+    let whole = RuntimeMicros::new(1_000_000).unwrap();
+    let before = usage(100_000, &[(1, 1, 0, 0)]);
+    let after = usage(120_000, &[(1, 1, 0, 20_000)]);
+    assert!(!throttled(&before, &after, whole, true));
 }

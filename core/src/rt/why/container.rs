@@ -281,7 +281,9 @@ fn applied(
             .unwrap_or_else(|| "The node says so.".to_owned());
         found.push(Finding::new(Weight::Note, cause, what, ""));
     }
-    if let (Some(BudgetMode::V1Budget), Some(applied)) = (status.mode, entry.applied_microseconds) {
+    if let (Some(BudgetMode::V1Budget), Some(applied)) = (status.mode, entry.applied_microseconds)
+        && entry.reason.as_deref() != Some(reason::THROTTLED)
+    {
         found.push(Finding::new(
             Weight::Note,
             THROTTLING,

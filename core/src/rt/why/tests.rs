@@ -290,10 +290,18 @@ fn the_nodes_own_reason_is_passed_on() {
         assert_eq!(case.why().findings[0].what, "words");
         assert_eq!(case.why().findings[0].container.as_deref(), Some("main"));
     }
-    for cause in [reason::OVERRUN, reason::BUDGET_KEPT, reason::EXEC_PROBE] {
+    for cause in [
+        reason::OVERRUN,
+        reason::THROTTLED,
+        reason::BUDGET_KEPT,
+        reason::EXEC_PROBE,
+    ] {
         let case = good().entry("reason", json!(cause));
         assert_eq!(case.found(), one(Verdict::Real, Weight::Note, cause));
     }
+    // What it would look like needn't be said of one that it happens to.
+    let throttled = good().entry("reason", json!(reason::THROTTLED));
+    assert_eq!(throttled.why().findings.len(), 1);
 }
 
 #[test]

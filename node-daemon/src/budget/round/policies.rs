@@ -1,14 +1,15 @@
 //! Policies on containers' threads, again and again while there are containers that ask for them, and whether they use more
-//! than their budget where the kernel doesn't keep them to it.
+//! than their budget where the kernel doesn't keep them to it, or all of it where it does.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use realtime_core::api::realtime_node::BudgetMode;
 use realtime_core::rt::group::ContainerId;
+use realtime_core::rt::micros::RuntimeMicros;
 use realtime_core::rt::outcome::Besides;
 use realtime_core::rt::plan::{Plan, Tree};
-use realtime_core::rt::policy::{RtUsage, overrun};
+use realtime_core::rt::policy::{RtUsage, overrun, throttled};
 use realtime_core::rt::request::Scheduling;
 use realtime_core::rt::settle::Settled;
 
@@ -28,8 +29,10 @@ const BEGINNING: [Duration; 4] = [
 const LATER: Duration = Duration::from_secs(10);
 /// A container with more threads than one look takes in. It may make them without end, and must not keep the daemon busy.
 const MORE: Duration = Duration::from_millis(200);
-/// Between two samples of use.
+/// Between two samples of use, where nothing but the daemon's word keeps a container to its budget.
 const SAMPLE: Duration = Duration::from_secs(10);
+/// And where the kernel does: a longer time tells better whether all of it is used.
+const SAMPLE_ENFORCED: Duration = Duration::from_secs(20);
 
 /// What is remembered of containers that ask for a policy, or whose use is watched.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ pub struct Policies {
     setter: Setter,
     /// How often each has been looked at, and when it is to be looked at again.
     looks: BTreeMap<ContainerId, Look>,
-    samples: BTreeMap<ContainerId, (Instant, RtUsage)>,
+    samples: BTreeMap<ContainerId, Sample>,
     again: Option<Duration>,
     /// That RLIMIT_RTPRIO can't be raised has been logged: it is so for every container, and was asked for by none.
     rtprio_told: bool,
@@ -61,6 +64,15 @@ struct Look {
     scheduling: Scheduling,
     count: usize,
     next: Instant,
+}
+
+/// What a container had used at one moment.
+#[derive(Debug)]
+struct Sample {
+    when: Instant,
+    /// With another one, what was used since tells nothing.
+    budget: RuntimeMicros,
+    usage: RtUsage,
 }
 
 impl Policies {
@@ -168,9 +180,6 @@ impl Policies {
                 (besides.policy_failed, besides.rttime_refused) = (None, None);
                 besides.groups_left_out = None;
             }
-            if assignment.request.runtime.is_none() {
-                besides.overrun = None;
-            }
             if let Some(scheduling) = &assignment.request.scheduling {
                 // Rounds come for other containers' sake, too, and there may be hundreds.
                 if self.time_until(id, scheduling).is_zero() {
@@ -178,40 +187,76 @@ impl Policies {
                 }
                 self.sooner(self.time_until(id, scheduling));
             }
-            if let Some(budget) = assignment.request.runtime
-                && ground.mode.mode == BudgetMode::V2Policy
-                && let Some(members) = members(ground)
-            {
-                if self.time_to_sample(id).is_zero()
-                    && let Ok(now) = sample(host, members, group)
-                {
-                    let before = self
-                        .samples
-                        .insert(id.clone(), (Instant::now(), now.clone()));
-                    besides.overrun = before
-                        .and_then(|(_, before)| overrun(&before, &now, budget))
-                        .map(|overrun| {
-                            format!(
-                                "its real-time threads used some {} % of CPU {}, more than the {budget} µs of each second that it asked for; \
-                                 the kernel doesn't hold it back on this node: ask for more, or let the program use less",
-                                tens(overrun.used.used_ns, overrun.used.elapsed_ns),
-                                overrun.used.cpu,
-                            )
-                        });
-                }
-                // Rounds for other containers' sake come in between, and must not put it off. What can't be sampled is
-                // tried at its ordinary time.
-                let left = Some(self.time_to_sample(id)).filter(|left| !left.is_zero());
-                self.sooner(left.unwrap_or(SAMPLE));
+            if let Some(asked) = assignment.request.runtime {
+                // What was kept for threads that run counts: the kernel stops them by that.
+                let has = plan.granted.get(group).copied();
+                let has = has.and_then(|has| RuntimeMicros::new(u64::try_from(has).ok()?).ok());
+                self.watch(
+                    host,
+                    ground,
+                    (id, group),
+                    has.unwrap_or(asked),
+                    &mut besides,
+                );
+            } else {
+                (besides.overrun, besides.throttled) = (None, false);
             }
             state.besides.insert(id.clone(), besides);
         }
     }
 
+    /// How much of its budget a container uses, when it's time to look.
+    fn watch(
+        &mut self,
+        host: &Host,
+        ground: &Ground,
+        (id, group): (&ContainerId, &str),
+        budget: RuntimeMicros,
+        besides: &mut Besides,
+    ) {
+        let enforced = match ground.mode.mode {
+            BudgetMode::V1Budget => true,
+            BudgetMode::V2Policy => false,
+            BudgetMode::Blocked | BudgetMode::Off => return,
+        };
+        let Some(members) = members(ground) else {
+            return;
+        };
+        let apart = if enforced { SAMPLE_ENFORCED } else { SAMPLE };
+        if self.time_to_sample(id, apart).is_zero()
+            && let Ok(now) = sample(host, members, group)
+        {
+            let before = self.samples.get(id);
+            let before = before.filter(|before| before.budget == budget);
+            let before = before.map(|before| &before.usage);
+            let over = before.and_then(|before| overrun(before, &now, budget));
+            besides.overrun = over.filter(|_| !enforced).map(|overrun| {
+                format!(
+                    "its real-time threads used some {} % of CPU {}, more than the {budget} µs of each second that it asked for; \
+                     the kernel doesn't hold it back on this node: ask for more, or let the program use less",
+                    tens(overrun.used.used_ns, overrun.used.elapsed_ns),
+                    overrun.used.cpu,
+                )
+            });
+            besides.throttled = enforced
+                && before.is_some_and(|before| throttled(before, &now, budget, besides.throttled));
+            let sample = Sample {
+                when: Instant::now(),
+                budget,
+                usage: now,
+            };
+            self.samples.insert(id.clone(), sample);
+        }
+        // Rounds for other containers' sake come in between, and must not put it off. What can't be sampled is tried at its
+        // ordinary time.
+        let left = Some(self.time_to_sample(id, apart)).filter(|left| !left.is_zero());
+        self.sooner(left.unwrap_or(apart));
+    }
+
     /// How long until its use is to be sampled; zero: now.
-    fn time_to_sample(&self, id: &ContainerId) -> Duration {
-        self.samples.get(id).map_or(Duration::ZERO, |(when, _)| {
-            SAMPLE.saturating_sub(when.elapsed())
+    fn time_to_sample(&self, id: &ContainerId, apart: Duration) -> Duration {
+        self.samples.get(id).map_or(Duration::ZERO, |sample| {
+            apart.saturating_sub(sample.when.elapsed())
         })
     }
 
