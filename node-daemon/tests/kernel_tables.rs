@@ -19,6 +19,8 @@ mod bench;
 mod layer;
 #[path = "kernel_tables/lifetime.rs"]
 mod lifetime;
+#[path = "kernel_tables/namespace.rs"]
+mod namespace;
 #[path = "kernel_tables/running.rs"]
 mod running;
 #[path = "kernel_tables/task.rs"]

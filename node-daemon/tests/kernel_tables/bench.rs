@@ -176,15 +176,28 @@ pub fn remove(group: &Path) {
     }
 }
 
-/// Groups of runs that are no more.
+/// Ends and removes the groups of runs that are no more.
 pub fn remove_left_behind(mount: &Path) {
-    for entry in fs::read_dir(mount).unwrap().flatten() {
-        let name = entry.file_name().into_string().unwrap_or_default();
+    for group in left_behind(mount) {
+        // A process that none of them lists any more may stand still there without a budget (`Namespace`).
+        for below in fs::read_dir(&group).into_iter().flatten().flatten() {
+            let _ = put(&below.path().join(v1::RUNTIME), "10000");
+        }
+        remove(&group);
+    }
+}
+
+/// The groups of runs that are no more.
+pub fn left_behind(mount: &Path) -> Vec<PathBuf> {
+    let is = |name: &str| {
         let pid = name
             .strip_prefix(PREFIX)
             .and_then(|rest| rest.split('-').next());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            remove(&entry.path());
-        }
-    }
+        pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+    };
+    let groups = fs::read_dir(mount).unwrap().flatten();
+    groups
+        .filter(|group| is(&group.file_name().to_string_lossy()))
+        .map(|group| group.path())
+        .collect()
 }

@@ -4,16 +4,22 @@ use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use libc::EINVAL;
+use libc::{EBUSY, EINVAL};
 use realtime_core::rt::plan::Write;
+use realtime_node_daemon::cgroup::Scope;
 use realtime_node_daemon::cgroup::writer::apply_each;
+use realtime_node_daemon::sched;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use super::bench::{Bench, errno};
+use super::bench::{Bench, TASKS, errno};
+use super::layer::{PODS, done, tree, wanted};
+use super::namespace::Namespace;
 use super::task::{LIMIT, Task, within};
+
+const CONTAINER: &str = "kubepods/pod1/container";
 
 #[test]
 fn a_removed_group_keeps_its_budget_for_a_moment() {
@@ -106,6 +112,96 @@ fn a_zombie_holds_up_nobody_else() {
     task.end();
     let all = || apply_each(&bench.v1, &writes[..1]).is_empty();
     assert!(within(LIMIT, all));
+}
+
+/// A real-time thread uses up what a group has on a CPU, and is no more in it. Until the period ends the group is throttled.
+fn use_up(bench: &Bench, below: &str, cpu: usize) {
+    let spinner = bench.realtime_spinner(below, cpu);
+    let begun = spinner.ran();
+    let (mut ran, mut since) = (begun, Instant::now());
+    // Some ticks long: how long a thread has run is known at each.
+    let throttled = within(LIMIT, || {
+        let now = spinner.ran();
+        if now != ran {
+            (ran, since) = (now, Instant::now());
+        }
+        ran != begun && since.elapsed() > Duration::from_millis(20)
+    });
+    assert!(throttled);
+    spinner.end();
+}
+
+/// The first process of a PID namespace leaves its group's list before it waits for the others' ends, and is in the
+/// group's budget until its own.
+#[test]
+fn the_first_process_of_a_namespace_waits_in_a_budget_whose_group_lists_it_no_more() {
+    let Some(bench) = Bench::with(40_000) else {
+        return;
+    };
+    bench.make_with("a", 20_000);
+    let Some(namespace) = Namespace::in_group(&bench, "a", 0) else {
+        return;
+    };
+    assert_eq!(errno(bench.write("a", "0")), Some(EBUSY));
+    namespace.first_dies();
+    assert_eq!(bench.read("a", TASKS), "");
+    // Neither does it say itself any more where it is.
+    assert_eq!(
+        bench.v1.group_of(namespace.first).unwrap().as_deref(),
+        Some("/")
+    );
+    assert!(sched::get(namespace.first).unwrap().is_realtime());
+    use_up(&bench, "a", 0);
+    bench.write("a", "0").unwrap();
+    namespace.child_dies();
+    assert!(
+        namespace.first_stands_still(Duration::from_secs(2)),
+        "without a budget it ends on this kernel"
+    );
+    bench.write("a", "20000").unwrap();
+    assert!(within(LIMIT, || namespace.first_is_gone()));
+}
+
+/// A group without a budget doesn't throttle: it is one that was throttled before which stands still for ever.
+#[test]
+fn unless_its_budget_was_used_up_it_ends_without_one() {
+    let Some(bench) = Bench::with(40_000) else {
+        return;
+    };
+    bench.make_with("a", 20_000);
+    let Some(namespace) = Namespace::in_group(&bench, "a", 0) else {
+        return;
+    };
+    namespace.first_dies();
+    bench.write("a", "0").unwrap();
+    namespace.child_dies();
+    assert!(within(LIMIT, || namespace.first_is_gone()));
+}
+
+/// A group that had real-time threads and lists none keeps its budget, for a while.
+#[test]
+fn the_daemon_keeps_the_budget_of_a_group_that_lists_its_real_time_process_no_more() {
+    let Some(bench) = Bench::with(0) else {
+        return;
+    };
+    for group in [PODS, "kubepods/pod1", CONTAINER] {
+        bench.make(group);
+    }
+    done(&bench, &wanted(&bench, &[(CONTAINER, 20_000)]));
+    let Some(namespace) = Namespace::in_group(&bench, CONTAINER, 0) else {
+        return;
+    };
+    let has_realtime = || tree(&bench, Scope::Whole).groups[&bench.group(CONTAINER)].realtime_tasks;
+    assert!(has_realtime());
+    namespace.first_dies();
+    assert_eq!(bench.read(CONTAINER, TASKS), "");
+    use_up(&bench, CONTAINER, 0);
+    // Nobody wants a budget any more.
+    assert!(has_realtime());
+    done(&bench, &wanted(&bench, &[]));
+    assert_eq!(bench.runtime(CONTAINER), 20_000);
+    namespace.child_dies();
+    assert!(within(LIMIT, || namespace.first_is_gone()));
 }
 
 fn watch(path: &Path, flags: WatchFlags) -> OwnedFd {

@@ -26,6 +26,11 @@ impl Task {
         Self::start("while :; do :; done")
     }
 
+    /// Its only child is the first process of a PID namespace and has one child itself. The first one goes with it.
+    pub fn parent_of_a_namespace() -> Self {
+        Self::start("exec unshare --pid --fork --kill-child sh -c 'sleep 120 & wait' 2>/dev/null")
+    }
+
     fn start(script: &str) -> Self {
         // It goes with the thread that made it, also when that is ended with SIGKILL.
         let child = Command::new("setpriv")
@@ -49,16 +54,12 @@ impl Task {
     }
 
     pub fn on_cpu(&self, cpu: usize) {
-        let mut mask = CpuSet::new();
-        mask.set(cpu);
-        sched_setaffinity(Pid::from_raw(self.pid()), &mask).unwrap();
+        on_cpu(self.pid(), cpu);
     }
 
     /// How long it has run.
     pub fn ran(&self) -> Duration {
-        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.pid())).unwrap();
-        let nanoseconds = text.split(' ').next().unwrap().parse().unwrap();
-        Duration::from_nanos(nanoseconds)
+        ran(self.pid())
     }
 
     pub fn kill(&self) {
@@ -92,6 +93,19 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.ended();
     }
+}
+
+pub fn on_cpu(pid: i32, cpu: usize) {
+    let mut mask = CpuSet::new();
+    mask.set(cpu);
+    sched_setaffinity(Pid::from_raw(pid), &mask).unwrap();
+}
+
+/// How long a process has run; nothing when it is gone.
+pub fn ran(pid: i32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|word| word.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
 pub fn fifo(priority: u8) -> Scheduling {
