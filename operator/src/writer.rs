@@ -169,25 +169,15 @@ impl Writer {
         name: &str,
         result: kube::Result<DynamicObject>,
     ) -> Result<DynamicObject, WriteError> {
-        let error = match result {
+        match result {
             Ok(object) => {
                 self.metrics.wrote(&kind.kind, verb);
                 self.written.remember(&kind.kind, &object);
                 tracing::info!(verb, kind = kind.kind, name, "wrote");
-                return Ok(object);
+                Ok(object)
             }
-            Err(error) => error,
-        };
-        let (kind, name) = (kind.kind.clone(), name.to_owned());
-        if matches!(&error, kube::Error::Api(status) if status.code == 409) {
-            return Err(WriteError::Changed { verb, kind, name });
+            Err(error) => Err(not_written(verb, kind, name, error)),
         }
-        Err(WriteError::Refused {
-            verb,
-            kind,
-            name,
-            source: Box::new(error),
-        })
     }
 
     /// Server-side apply under a field manager; the API server refuses fields that it doesn't know.
@@ -199,17 +189,13 @@ impl Writer {
         manager: &str,
     ) -> Result<DynamicObject, WriteError> {
         self.may_write()?;
-        let name = object
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let name = name_of(object);
         let params = PatchParams::apply(manager).force().validation_strict();
         let result = self
             .api(kind, namespace)
-            .patch(&name, &params, &Patch::Apply(object))
+            .patch(name, &params, &Patch::Apply(object))
             .await;
-        self.settle("apply", kind, &name, result)
+        self.settle("apply", kind, name, result)
     }
 
     /// A JSON merge patch. With a resourceVersion in it, it holds only for that version.
@@ -222,10 +208,7 @@ impl Writer {
         manager: &str,
     ) -> Result<DynamicObject, WriteError> {
         self.may_write()?;
-        let params = PatchParams {
-            field_manager: Some(manager.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = by(manager);
         let result = self
             .api(kind, namespace)
             .patch(name, &params, &Patch::Merge(patch))
@@ -242,10 +225,7 @@ impl Writer {
         manager: &str,
     ) -> Result<DynamicObject, WriteError> {
         self.may_write()?;
-        let params = PatchParams {
-            field_manager: Some(manager.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = by(manager);
         let result = self
             .api(kind, None)
             .patch_status(name, &params, &Patch::Merge(patch))
@@ -261,11 +241,7 @@ impl Writer {
         manager: &str,
     ) -> Result<DynamicObject, WriteError> {
         self.may_write()?;
-        let name = object
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let name = name_of(object);
         let params = PostParams {
             field_manager: Some(manager.to_owned()),
             ..PostParams::default()
@@ -274,7 +250,7 @@ impl Writer {
             Ok(object) => self.api(kind, None).create(&params, &object).await,
             Err(error) => Err(kube::Error::SerdeError(error)),
         };
-        self.settle("create", kind, &name, result)
+        self.settle("create", kind, name, result)
     }
 
     /// Deletes; an object that is gone already is no error.
@@ -298,18 +274,7 @@ impl Writer {
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => {
-                let (verb, kind, name) = ("delete", kind.kind.clone(), name.to_owned());
-                if matches!(&error, kube::Error::Api(status) if status.code == 409) {
-                    return Err(WriteError::Changed { verb, kind, name });
-                }
-                Err(WriteError::Refused {
-                    verb,
-                    kind,
-                    name,
-                    source: Box::new(error),
-                })
-            }
+            Err(error) => Err(not_written("delete", kind, name, error)),
         }
     }
 
@@ -322,12 +287,7 @@ impl Writer {
         self.api(kind, None)
             .get_opt(name)
             .await
-            .map_err(|error| WriteError::Refused {
-                verb: "read",
-                kind: kind.kind.clone(),
-                name: name.to_owned(),
-                source: Box::new(error),
-            })
+            .map_err(|error| refused("read", kind, name, error))
     }
 }
 
@@ -346,18 +306,49 @@ impl Writer {
             let page = api
                 .list(&params)
                 .await
-                .map_err(|error| WriteError::Refused {
-                    verb: "list",
-                    kind: kind.kind.clone(),
-                    name: labels.to_owned(),
-                    source: Box::new(error),
-                })?;
+                .map_err(|error| refused("list", kind, labels, error))?;
             found.extend(page.items);
             match page.metadata.continue_.filter(|next| !next.is_empty()) {
                 Some(next) => params = params.continue_token(&next),
                 None => return Ok(found),
             }
         }
+    }
+}
+
+/// An object that we write, as a patch or whole.
+fn name_of(object: &Value) -> &str {
+    let name = object.pointer("/metadata/name");
+    name.and_then(Value::as_str).unwrap_or_default()
+}
+
+fn by(manager: &str) -> PatchParams {
+    PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+/// A conflict is a race, which is tried again.
+fn not_written(
+    verb: &'static str,
+    kind: &ApiResource,
+    name: &str,
+    error: kube::Error,
+) -> WriteError {
+    if matches!(&error, kube::Error::Api(status) if status.code == 409) {
+        let (kind, name) = (kind.kind.clone(), name.to_owned());
+        return WriteError::Changed { verb, kind, name };
+    }
+    refused(verb, kind, name, error)
+}
+
+fn refused(verb: &'static str, kind: &ApiResource, name: &str, error: kube::Error) -> WriteError {
+    WriteError::Refused {
+        verb,
+        kind: kind.kind.clone(),
+        name: name.to_owned(),
+        source: Box::new(error),
     }
 }
 
