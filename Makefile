@@ -61,6 +61,7 @@ bench: ## Times and memory, with the numbers to compare them with.
 	$(CARGO) build --locked --profile small --package realtime-node-daemon --bin realtime-node-daemon
 	target/release/bench-render
 	# Takes five minutes: a container every tenth of a second, on a node of real parts.
+	# Three more where the Python rt-operator is installed: on PATH, or named by RT_OPERATOR.
 	target/release/bench-pods
 	# Takes nine minutes, five of which nothing happens.
 	target/release/bench-daemon

@@ -22,7 +22,7 @@ impl Times {
     /// One line.
     pub fn line(&self) -> String {
         format!(
-            "{:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
+            "{:>10} {:>10} {:>10} {:>10} {:>10} {:>7}",
             micros(self.0[0]),
             micros(self.percentile(50)),
             micros(self.percentile(90)),
@@ -35,7 +35,7 @@ impl Times {
     /// What [`Self::line`] has.
     pub fn head() -> String {
         format!(
-            "{:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
+            "{:>10} {:>10} {:>10} {:>10} {:>10} {:>7}",
             "min", "median", "p90", "p99", "max", "of"
         )
     }

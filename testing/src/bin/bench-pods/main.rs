@@ -3,6 +3,7 @@
 
 mod figures;
 mod node;
+mod peer;
 mod sample;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use rand::RngExt as _;
 use realtime_testing::real_node::{Runtime, cannot_run};
 
 use figures::Times;
-use node::Node;
+use node::{Kind, Node};
 
 /// As many pods are there at once for the samples; the daemon hears of them before.
 const AT_ONCE: usize = 20;
@@ -25,6 +26,8 @@ const PAUSE: std::ops::Range<u64> = 10..120;
 /// Other pods: as many as a kubelet takes. So many of them have a budget.
 const OTHERS: usize = 110;
 const OTHERS_ASKING: usize = 20;
+/// Of the table's first column.
+const WIDTH: usize = 46;
 
 /// Measures how soon a container has its budget.
 #[derive(Debug, Parser)]
@@ -38,6 +41,12 @@ struct Args {
     /// How many with it.
     #[arg(long, default_value_t = 500)]
     hooked: usize,
+    /// The Python rt-operator's program, to compare with; without it, the one on PATH.
+    #[arg(long, env = "RT_OPERATOR")]
+    rt_operator: Option<PathBuf>,
+    /// How many containers for that.
+    #[arg(long, default_value_t = 50)]
+    compared: usize,
 }
 
 #[tokio::main]
@@ -64,14 +73,14 @@ async fn main() -> anyhow::Result<()> {
             fill(&node, others).await?;
         }
         say(&format!("{} containers without the hook", args.samples));
-        let times = run(&node, "appears", args.samples, |pod, number| {
-            sample::appearing(&node, pod, number)
+        let times = run(&node, "appears", Kind::Asks, args.samples, |pod, number| {
+            sample::appearing(&node, pod, number, |_| ())
         })
         .await?;
         lines.push((format!("mkdir to budget, {others} other pods"), times));
         say(&format!("{} containers with it", args.hooked));
         let process = sample::Process::start(&node)?;
-        let times = run(&node, "hooked", args.hooked, |pod, number| {
+        let times = run(&node, "hooked", Kind::Asks, args.hooked, |pod, number| {
             sample::hooked(&node, &daemon, &process, pod, number)
         })
         .await?;
@@ -81,13 +90,14 @@ async fn main() -> anyhow::Result<()> {
             say(&format!("the daemon has {resident} KiB resident"));
         }
     }
+    let peer = peer::compare(&node, args.rt_operator, args.compared, &mut lines, say).await;
     say("done");
 
-    println!("{:<36}{}", "", Times::head());
+    println!("{:<WIDTH$}{}", "", Times::head());
     for (what, times) in &lines {
-        println!("{what:<36}{}", times.line());
+        println!("{what:<WIDTH$}{}", times.line());
     }
-    println!("\n{}\n{WORDS}", peer());
+    println!("\n{peer}\n\n{WORDS}");
     println!("A bundle here has {} bytes. {}", node.bundle_size(), load());
     node.real.shutdown().await?;
     Ok(())
@@ -104,6 +114,7 @@ hook: its program from its start to its end, budget in place; the script that ca
 async fn run(
     node: &Node,
     prefix: &str,
+    kind: Kind,
     count: usize,
     mut one: impl FnMut(&k8s_openapi::api::core::v1::Pod, usize) -> anyhow::Result<Duration>,
 ) -> anyhow::Result<Times> {
@@ -113,7 +124,7 @@ async fn run(
         let mut pods = Vec::new();
         for number in 0..AT_ONCE.min(count - times.len()) {
             let name = format!("{prefix}-{}", times.len() + number);
-            pods.push(node.pod(&name, true).await?);
+            pods.push(node.pod(&name, kind).await?);
         }
         tokio::time::sleep(HEARD).await;
         for pod in pods {
@@ -131,7 +142,8 @@ async fn fill(node: &Node, others: usize) -> anyhow::Result<()> {
     let mut pods = Vec::new();
     for number in 0..others {
         let asks = number < OTHERS_ASKING;
-        let pod = node.pod(&format!("other-{number}"), asks).await?;
+        let kind = if asks { Kind::Asks } else { Kind::Other };
+        let pod = node.pod(&format!("other-{number}"), kind).await?;
         pods.push((pod, asks));
     }
     tokio::time::sleep(HEARD).await;
@@ -139,22 +151,6 @@ async fn fill(node: &Node, others: usize) -> anyhow::Result<()> {
         tokio::task::block_in_place(|| sample::stays(node, pod, number, *asks))?;
     }
     Ok(())
-}
-
-/// The Python rt-operator's figures.
-fn peer() -> String {
-    let installed = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join("rt-operator").is_file())
-    });
-    let here = if installed {
-        "installed here, but it needs a cluster of its own and was not measured in this run"
-    } else {
-        "not installed here, and not measured in this run"
-    };
-    format!(
-        "Python rt-operator: {here}. Its published figures: the budget comes 213 to 900 ms after the process has started, median\n\
-         428 ms; 70 MB resident."
-    )
 }
 
 /// What else this machine did.

@@ -16,10 +16,12 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use realtime_core::names::HOOK_SOCKET;
 use serde_json::{Value, json};
 
-use crate::node::{BUDGET, Groups, Node, annotations};
+use crate::node::{BUDGET, Groups, Node, annotations, folders};
 
 /// Longer is a failure.
 const LIMIT: Duration = Duration::from_secs(10);
+/// A kubelet starts a pod within a second; the first one waits for the kubelet's own start.
+const STARTS: Duration = Duration::from_mins(1);
 /// Between a pod's sandbox and its container are tens of milliseconds; so long is enough for the daemon to have seen it.
 const SANDBOX: Duration = Duration::from_millis(15);
 const RUNTIME: &str = "cpu.rt_runtime_us";
@@ -44,37 +46,84 @@ fn after(groups: &Groups, bundles: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without hook and NRI: until the kernel tells of a write after which the group has its budget. Who looked again and again
-/// without a pause would keep the daemon from the CPU that both wake on.
-pub fn appearing(node: &Node, pod: &Pod, number: usize) -> anyhow::Result<Duration> {
+/// Without hook and NRI. `made` is called with the container's id as soon as its group is there.
+pub fn appearing(
+    node: &Node,
+    pod: &Pod,
+    number: usize,
+    made: impl FnOnce(&str),
+) -> anyhow::Result<Duration> {
     let groups = node.groups(pod, number)?;
     let sandbox = before(node, pod, &groups)?;
     let bundle = node.bundle(pod, &groups.id, false)?;
-    let file = groups.container.join(RUNTIME);
-    let wanted = format!("{BUDGET}\n");
-    let mut text = [0; 32];
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
 
     let began = Instant::now();
     fs::create_dir(&groups.container)?;
+    made(&groups.id);
+    let took = until_budget(&inotify, &groups.container, began)?;
+    after(&groups, &[sandbox, bundle])?;
+    Ok(took)
+}
+
+/// The container of a pod that a kubelet starts.
+pub fn started(node: &Node, pod: &Pod) -> anyhow::Result<Duration> {
+    let group = node.group(pod)?;
+    let asked = Instant::now();
+    while !group.exists() {
+        ensure!(asked.elapsed() < STARTS, "the kubelet does not start it");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
+    let watch = inotify.add_watch(&group, AddWatchFlags::IN_CREATE)?;
+    // The first is the sandbox's, the second the container's.
+    let mut made = folders(&group)?;
+    ensure!(made.len() < 2, "its container came unseen");
+    let began = loop {
+        wait(&inotify, asked, STARTS).context("the kubelet does not start it")?;
+        let now = Instant::now();
+        for event in inotify.read_events()? {
+            let folder = group.join(event.name.unwrap_or_default());
+            if !made.contains(&folder) {
+                made.push(folder);
+            }
+        }
+        if made.len() > 1 {
+            break now;
+        }
+    };
+    inotify.rm_watch(watch)?;
+    until_budget(&inotify, &made[1], began)
+}
+
+/// Until the kernel tells of a write after which the group has its budget. Who looked again and again without a pause would
+/// keep the daemon from the CPU that both wake on.
+fn until_budget(inotify: &Inotify, group: &Path, began: Instant) -> anyhow::Result<Duration> {
+    let file = group.join(RUNTIME);
+    let wanted = format!("{BUDGET}\n");
+    let mut text = [0; 32];
     let open = File::open(&file)?;
     inotify.add_watch(&file, AddWatchFlags::IN_MODIFY)?;
-    let took = loop {
+    loop {
         let length = open.read_at(&mut text, 0)?;
         let now = began.elapsed();
         if text[..length] == *wanted.as_bytes() {
-            break now;
+            return Ok(now);
         }
-        let left = LIMIT.checked_sub(now).context("no budget in time")?;
-        let mut ready = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
-        ensure!(
-            poll(&mut ready, PollTimeout::try_from(left)?)? > 0,
-            "no budget within {LIMIT:?}"
-        );
+        wait(inotify, began, LIMIT).context("no budget")?;
         inotify.read_events()?;
-    };
-    after(&groups, &[sandbox, bundle])?;
-    Ok(took)
+    }
+}
+
+/// For the kernel's next word.
+fn wait(inotify: &Inotify, began: Instant, limit: Duration) -> anyhow::Result<()> {
+    let left = limit.saturating_sub(began.elapsed());
+    let mut ready = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
+    ensure!(
+        poll(&mut ready, PollTimeout::try_from(left)?)? > 0,
+        "nothing within {limit:?}"
+    );
+    Ok(())
 }
 
 /// Makes a pod's groups and leaves them, as a pod that runs.
