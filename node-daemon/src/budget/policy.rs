@@ -358,6 +358,8 @@ impl Call<'_> {
         match self::found(self.host, tid) {
             Some(now) if now.start == found.start && self.is_member(tid) => Done::Set,
             None => Done::Gone,
+            // In no group any more.
+            Some(now) if now.exiting => Done::Gone,
             Some(_) => {
                 tracing::warn!(
                     tid,

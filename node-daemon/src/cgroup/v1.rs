@@ -82,7 +82,7 @@ impl V1 {
     /// elsewhere it is false. A group with more than [`MAX_TASKS`] threads counts as having some.
     pub fn read(&self, pods_group: &str, scope: Scope<'_>) -> Result<Tree, CgroupError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Reading::new(&self.folder, &mut known, pods_group, scope).read()
+        Reading::new(&self.host, &self.folder, &mut known, pods_group, scope).read()
     }
 
     /// Writes a budget and reads it back. EINVAL: the groups' sums don't allow it (or a removed group still has its

@@ -111,7 +111,11 @@ impl Bench {
     }
 
     pub fn enter(&self, below: &str, task: &Task) -> io::Result<()> {
-        put(&self.path(below).join(TASKS), &task.pid().to_string())
+        self.take_in(below, task.pid())
+    }
+
+    pub fn take_in(&self, below: &str, tid: i32) -> io::Result<()> {
+        put(&self.path(below).join(TASKS), &tid.to_string())
     }
 
     /// A sleeping SCHED_FIFO process in a group that has a budget.

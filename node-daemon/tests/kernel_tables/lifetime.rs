@@ -178,9 +178,8 @@ fn unless_its_budget_was_used_up_it_ends_without_one() {
     assert!(within(LIMIT, || namespace.first_is_gone()));
 }
 
-/// A group that had real-time threads and lists none keeps its budget, for a while.
-#[test]
-fn the_daemon_keeps_the_budget_of_a_group_that_lists_its_real_time_process_no_more() {
+/// `beside`: an ordinary process is listed in the group all the time.
+fn the_daemon_keeps_its_budget(beside: bool) {
     let Some(bench) = Bench::with(0) else {
         return;
     };
@@ -191,10 +190,14 @@ fn the_daemon_keeps_the_budget_of_a_group_that_lists_its_real_time_process_no_mo
     let Some(namespace) = Namespace::in_group(&bench, CONTAINER, 0) else {
         return;
     };
+    if beside {
+        bench.take_in(CONTAINER, namespace.child).unwrap();
+    }
     let has_realtime = || tree(&bench, Scope::Whole).groups[&bench.group(CONTAINER)].realtime_tasks;
     assert!(has_realtime());
     namespace.first_dies();
-    assert_eq!(bench.read(CONTAINER, TASKS), "");
+    let listed = bench.read(CONTAINER, TASKS);
+    assert_eq!(listed.lines().count(), usize::from(beside), "{listed}");
     use_up(&bench, CONTAINER, 0);
     // Nobody wants a budget any more.
     assert!(has_realtime());
@@ -202,6 +205,23 @@ fn the_daemon_keeps_the_budget_of_a_group_that_lists_its_real_time_process_no_mo
     assert_eq!(bench.runtime(CONTAINER), 20_000);
     namespace.child_dies();
     assert!(within(LIMIT, || namespace.first_is_gone()));
+    if beside {
+        // Nobody is left on the way out: it is taken back at once.
+        let idle = Task::sleeper();
+        bench.enter(CONTAINER, &idle).unwrap();
+        done(&bench, &wanted(&bench, &[]));
+        assert_eq!(bench.runtime(CONTAINER), 0);
+    }
+}
+
+#[test]
+fn the_daemon_keeps_the_budget_of_a_group_that_lists_its_real_time_process_no_more() {
+    the_daemon_keeps_its_budget(false);
+}
+
+#[test]
+fn the_daemon_keeps_it_also_while_others_are_listed() {
+    the_daemon_keeps_its_budget(true);
 }
 
 fn watch(path: &Path, flags: WatchFlags) -> OwnedFd {

@@ -51,7 +51,7 @@ impl Namespace {
         put(&namespace.freezer.join(STATE), "FROZEN").unwrap();
         let state = || fs::read_to_string(namespace.freezer.join(STATE)).unwrap();
         assert!(within(LIMIT, || state() == "FROZEN\n"));
-        put(&bench.path(below).join(TASKS), &first.to_string()).unwrap();
+        bench.take_in(below, first).unwrap();
         on_cpu(first, cpu);
         sched::set(first, &fifo(10)).unwrap();
         Some(namespace)

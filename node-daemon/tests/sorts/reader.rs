@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState};
 use realtime_core::conditions::reason;
 use realtime_core::rt::request::{RUNTIME_US, SCHEDULER};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::eyes::run;
 use crate::on_node::{Lab, budget, pod};
@@ -31,6 +31,21 @@ async fn why(lab: &Lab, pod: &str) -> (String, Option<i32>) {
         String::from_utf8_lossy(&printed).into_owned(),
         output.status.code(),
     )
+}
+
+/// One that never blocks: the kernel stops it, which is seen by what it has run.
+async fn throttled_is_told(lab: &Lab, annotations: &Value) {
+    let spins = pod("spins", annotations, &["sh", "-c", "while :; do :; done"]);
+    run(lab, spins, "Running").await;
+    lab.entry("spins", "main", |entry| {
+        entry.reason.as_deref() == Some(reason::THROTTLED)
+    })
+    .await;
+    lab.event("spins", reason::THROTTLED).await;
+    let (text, code) = why(lab, "spins").await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("use all of their budget"), "{text}");
+    lab.delete("spins").await;
 }
 
 /// All of it.
@@ -59,24 +74,9 @@ pub async fn the_programs_say_the_same(lab: &Lab) {
     .await;
 
     let cli = program("oc-realtime").is_file();
-    // One that never blocks: the kernel stops it, which is seen by what it has run.
-    run(
-        lab,
-        pod("spins", &annotations, &["sh", "-c", "while :; do :; done"]),
-        "Running",
-    )
-    .await;
-    lab.entry("spins", "main", |entry| {
-        entry.reason.as_deref() == Some(reason::THROTTLED)
-    })
-    .await;
-    lab.event("spins", reason::THROTTLED).await;
     if cli {
-        let (text, code) = why(lab, "spins").await;
-        assert_eq!(code, Some(0), "{text}");
-        assert!(text.contains("use all of their budget"), "{text}");
+        throttled_is_told(lab, &annotations).await;
     }
-    lab.delete("spins").await;
     let sleeps = lab.entry("granted", "main", |_| true).await;
     assert_eq!(sleeps.reason, None);
     if cli {

@@ -29,9 +29,16 @@ fn a_thread_is_read_behind_its_name() {
         priority: 50,
         cpu: 3,
         ticks: 12,
+        exiting: false,
+        dead: false,
     };
     assert_eq!(found, expected);
-    assert!(found.is_realtime());
+    assert!(found.is_realtime() && !found.ends_in_real_time());
+    // The flags with PF_EXITING; and then it is a zombie.
+    let exiting = STAT.replace("1077936192", "1077936196");
+    assert!(Found::parse(&exiting).unwrap().ends_in_real_time());
+    let dead = Found::parse(&exiting.replace("(b) S", "(b) Z")).unwrap();
+    assert!(dead.exiting && dead.dead && !dead.ends_in_real_time());
     assert_eq!(schedstat("91234567 1200 17\n"), Some(91_234_567));
     assert_eq!(schedstat("0 0 0\n"), None);
     assert_eq!(schedstat(""), None);

@@ -2,6 +2,9 @@
 
 use super::{SCHED_FIFO, SCHED_RR};
 
+/// Of the kernel's flags of a thread.
+const PF_EXITING: u64 = 0x4;
+
 /// What is read of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -16,6 +19,10 @@ pub struct Found {
     pub cpu: u32,
     /// CPU time, user and system, in hundredths of a second.
     pub ticks: u64,
+    /// It is ending (PF_EXITING, include/linux/sched.h): no group lists it any more, and `/proc/<tid>/cgroup` may say `/`.
+    pub exiting: bool,
+    /// It has ended, and is only kept until somebody asks how: it never runs again.
+    pub dead: bool,
 }
 
 impl Found {
@@ -25,7 +32,9 @@ impl Found {
         let mut fields = rest.split_ascii_whitespace();
         // proc_pid_stat(5) counts from 1; the first one here is its third. Each `nth` goes on behind the one before.
         let mut next = |skipped: usize| fields.nth(skipped);
-        let user: u64 = next(11)?.parse().ok()?; // 14
+        let state = next(0)?; // 3
+        let flags: u64 = next(5)?.parse().ok()?; // 9
+        let user: u64 = next(4)?.parse().ok()?; // 14
         let system: u64 = next(0)?.parse().ok()?; // 15
         let start = next(6)?.parse().ok()?; // 22
         let cpu = next(16)?.parse().ok()?; // 39
@@ -37,7 +46,14 @@ impl Found {
             priority,
             cpu,
             ticks: user.saturating_add(system),
+            exiting: flags & PF_EXITING != 0,
+            dead: matches!(state, "Z" | "X"),
         })
+    }
+
+    /// A real-time thread that is ending, and needs its group's budget until it has.
+    pub fn ends_in_real_time(&self) -> bool {
+        self.is_realtime() && self.exiting && !self.dead
     }
 
     /// SCHED_FIFO or SCHED_RR.

@@ -14,8 +14,9 @@ const MAX_OPEN: usize = 512;
 const MAX_WAYS: usize = 64;
 /// Until periods are looked at again.
 const PERIODS: Duration = Duration::from_secs(10);
-/// The last thread of a container may still be on its way out when none is listed any more: it is in the group's budget
-/// until its end, and never ends without one. What is left to it are milliseconds, which a budget of 1 % gives in a second.
+/// A thread on its way out is listed no more, and is in the group's budget until its end. Of a group that lists none that is
+/// so long taken for granted, as not all real-time threads are remembered. What is left to one are milliseconds, which a
+/// budget of 1 % gives in a second.
 const ON_ITS_WAY_OUT: Duration = Duration::from_secs(10);
 /// No more groups are remembered.
 const MAX_KNOWN: usize = 1 << 14;
@@ -48,8 +49,16 @@ struct Remembered {
     period_us: u64,
     file: Option<OwnedFd>,
     round: u64,
-    /// When real-time threads were seen in it last; `None` when others were since.
-    realtime: Option<Instant>,
+    realtime: Option<Realtime>,
+}
+
+/// The real-time threads of a group.
+#[derive(Debug)]
+struct Realtime {
+    /// When they were listed last.
+    seen: Instant,
+    /// Some of them, the lowest numbers: the first process of a PID namespace, which ends last, is most often the first.
+    threads: Vec<i32>,
 }
 
 impl Known {
@@ -134,17 +143,33 @@ impl Known {
         }
     }
 
-    /// Threads were seen in a group.
-    pub(super) fn saw_threads(&mut self, inode: u64, realtime: bool) {
+    /// Real-time threads are listed in a group.
+    pub(super) fn saw_realtime(&mut self, inode: u64, threads: Vec<i32>) {
         if let Some(group) = self.groups.get_mut(&inode) {
-            group.realtime = realtime.then(Instant::now);
+            let seen = Instant::now();
+            group.realtime = Some(Realtime { seen, threads });
         }
     }
 
-    /// Whether a group without threads may be that of a real-time thread on its way out.
-    pub(super) fn realtime_lately(&self, inode: u64) -> bool {
-        let seen = self.groups.get(&inode).and_then(|group| group.realtime);
-        seen.is_some_and(|seen| seen.elapsed() < ON_ITS_WAY_OUT)
+    /// Whether a group that lists no real-time thread may have one that is on its way out: one of those that it listed
+    /// last is `ending`, or it lists nobody (`empty`) and has only just listed some.
+    pub(super) fn may_have_realtime(
+        &mut self,
+        inode: u64,
+        empty: bool,
+        ending: impl FnMut(i32) -> bool,
+    ) -> bool {
+        let Some(group) = self.groups.get_mut(&inode) else {
+            return false;
+        };
+        let may = group.realtime.as_ref().is_some_and(|realtime| {
+            let lately = empty && realtime.seen.elapsed() < ON_ITS_WAY_OUT;
+            lately || realtime.threads.iter().copied().any(ending)
+        });
+        if !may {
+            group.realtime = None;
+        }
+        may
     }
 
     /// A group that is gone.
@@ -193,17 +218,20 @@ mod tests {
     }
 
     #[test]
-    fn real_time_threads_are_remembered_until_others_are_seen() {
+    fn real_time_threads_are_remembered_until_they_have_ended() {
         let mut known = Known::default();
-        known.saw_threads(1, true);
-        assert!(!known.realtime_lately(1), "a group that isn't known");
+        let is_7 = |tid| tid == 7;
+        known.saw_realtime(1, vec![7]);
+        assert!(!known.may_have_realtime(1, true, is_7), "not known");
         known.remember(1, 1_000_000, None);
-        assert!(!known.realtime_lately(1));
-        known.saw_threads(1, true);
+        assert!(!known.may_have_realtime(1, true, is_7));
+        known.saw_realtime(1, vec![6, 7]);
         known.remember(1, 1_000_000, None);
-        assert!(known.realtime_lately(1));
-        known.saw_threads(1, false);
-        assert!(!known.realtime_lately(1));
+        // Others are listed, and one that was is on its way out.
+        assert!(known.may_have_realtime(1, false, is_7));
+        assert!(known.may_have_realtime(1, true, |_| false));
+        assert!(!known.may_have_realtime(1, false, |_| false));
+        assert!(!known.may_have_realtime(1, true, is_7), "forgotten");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use realtime_core::rt::group;
 use realtime_core::rt::micros::PERIOD_US;
 use realtime_core::rt::plan::{Group, Tree};
+use realtime_core::rt::policy::Found;
 
 use rustix::fs::OFlags;
 
@@ -10,6 +11,7 @@ use super::super::folder::{Folder, Open, child, number_in};
 use super::super::{CgroupError, MAX_GROUPS, MAX_TASKS};
 use super::known::{Held, Known};
 use super::{PERIOD, RUNTIME, Scope, TASKS};
+use crate::host::Host;
 use crate::sched;
 
 /// What the root group is remembered by: no file has this inode.
@@ -17,6 +19,7 @@ const ROOT: u64 = 0;
 
 /// A reading.
 pub(super) struct Reading<'a> {
+    host: &'a Host,
     folder: &'a Folder,
     known: &'a mut Known,
     pods_group: &'a str,
@@ -26,12 +29,14 @@ pub(super) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub(super) fn new(
+        host: &'a Host,
         folder: &'a Folder,
         known: &'a mut Known,
         pods_group: &'a str,
         scope: Scope<'a>,
     ) -> Self {
         Self {
+            host,
             folder,
             known,
             pods_group,
@@ -197,7 +202,7 @@ impl<'a> Reading<'a> {
             && self.threads_count(path)
             && let Some(open) = self.folder.group(path)?
         {
-            realtime_tasks = threads(&open, "")? == Threads::Realtime;
+            realtime_tasks = matches!(threads(&open, "")?, Threads::Realtime(_));
         }
         let group = Group {
             runtime_us,
@@ -210,19 +215,23 @@ impl<'a> Reading<'a> {
 
     /// A real-time thread is directly in the group. A process that ends is not listed any more while it waits for those
     /// that it was the first of (the first one of a PID namespace, `zap_pid_ns_processes`), and is in the group all the
-    /// same: zero is not refused over it, and without a budget it never ends, nor does its container.
+    /// same: zero is not refused over it, and if the budget is used up at that moment, it never ends, nor does its container.
     fn realtime(&mut self, open: &Open<'_>, name: &str, inode: u64) -> Result<bool, CgroupError> {
-        Ok(match threads(open, name)? {
-            Threads::None => self.known.realtime_lately(inode),
-            Threads::Ordinary => {
-                self.known.saw_threads(inode, false);
-                false
+        let empty = match threads(open, name)? {
+            Threads::Realtime(threads) => {
+                self.known.saw_realtime(inode, threads);
+                return Ok(true);
             }
-            Threads::Realtime => {
-                self.known.saw_threads(inode, true);
-                true
-            }
-        })
+            Threads::Ordinary => false,
+            Threads::None => true,
+        };
+        let host = self.host;
+        let ending = |tid| {
+            let stat = host.read(&format!("/proc/{tid}/stat")).ok();
+            let found = stat.and_then(|stat| Found::parse(&stat));
+            found.is_some_and(|found| found.ends_in_real_time())
+        };
+        Ok(self.known.may_have_realtime(inode, empty, ending))
     }
 
     fn threads_count(&self, path: &str) -> bool {
@@ -234,28 +243,34 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// So many real-time threads of a group are remembered.
+const MAX_REMEMBERED: usize = 4;
+
 /// Which threads are directly in a group.
-#[derive(PartialEq, Eq)]
 enum Threads {
     None,
     Ordinary,
-    /// With SCHED_FIFO or SCHED_RR.
-    Realtime,
+    /// With SCHED_FIFO or SCHED_RR: the first [`MAX_REMEMBERED`] of them.
+    Realtime(Vec<i32>),
 }
 
 fn threads(open: &Open<'_>, name: &str) -> Result<Threads, CgroupError> {
-    let mut found = false;
+    let mut realtime = Vec::new();
     let mut count = 0;
     open.each_number(name, TASKS, |tid| {
         count += 1;
         // One that is gone is none.
-        found = count > MAX_TASKS || sched::get(tid).is_ok_and(|thread| thread.is_realtime());
-        !found
+        if sched::get(tid).is_ok_and(|thread| thread.is_realtime()) {
+            realtime.push(tid);
+        }
+        count <= MAX_TASKS && realtime.len() < MAX_REMEMBERED
     })?;
-    Ok(match (found, count) {
-        (true, _) => Threads::Realtime,
-        (false, 0) => Threads::None,
-        (false, _) => Threads::Ordinary,
+    Ok(if count > MAX_TASKS || !realtime.is_empty() {
+        Threads::Realtime(realtime)
+    } else if count == 0 {
+        Threads::None
+    } else {
+        Threads::Ordinary
     })
 }
 
