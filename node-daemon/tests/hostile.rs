@@ -9,6 +9,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "hostile/crowd.rs"]
+mod crowd;
 #[path = "hostile/deaths.rs"]
 mod deaths;
 #[path = "hostile/forks.rs"]
@@ -51,15 +53,23 @@ async fn end(lab: Lab, witness: Witness) {
     lab.node.shutdown().await.expect("shutdown");
 }
 
+/// Several stories on one node, since a node costs a quarter of a minute. Each says when it begins, so that what fails is
+/// known by its name.
+macro_rules! stories {
+    ($runtime:expr, $($story:path),+) => {
+        if can($runtime) {
+            let (lab, witness) = start($runtime).await;
+            $(
+                println!("{}: {}", $runtime.name(), stringify!($story));
+                Box::pin($story(&lab, &witness)).await;
+            )+
+            end(lab, witness).await;
+        }
+    };
+}
+
 async fn all_words(runtime: Runtime) {
-    if !can(runtime) {
-        return;
-    }
-    let (lab, witness) = start(runtime).await;
-    words::bad_values(&lab, &witness).await;
-    words::odd_names(&lab, &witness).await;
-    words::forged(&lab, &witness).await;
-    end(lab, witness).await;
+    stories!(runtime, words::bad_values, words::odd_names, words::forged);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,41 +82,37 @@ async fn bad_words_get_a_reason_and_change_nothing_else_on_cri_o() {
     all_words(Runtime::CriO).await;
 }
 
-async fn on(runtime: Runtime, attack: impl AsyncFnOnce(&Lab, &Witness)) {
-    if !can(runtime) {
-        return;
-    }
-    let (lab, witness) = start(runtime).await;
-    Box::pin(attack(&lab, &witness)).await;
-    end(lab, witness).await;
+async fn pods_by_the_hundred(runtime: Runtime) {
+    stories!(runtime, deaths::at_once, many::at_once, crowd::of_a_kubelet);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_that_die_while_they_are_written_to() {
-    on(Runtime::Containerd, deaths::at_once).await;
+async fn pods_by_the_hundred_on_containerd() {
+    pods_by_the_hundred(Runtime::Containerd).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_that_fork_real_time_threads_without_end() {
-    on(Runtime::Containerd, forks::without_end).await;
+async fn pods_by_the_hundred_on_cri_o() {
+    pods_by_the_hundred(Runtime::CriO).await;
+}
+
+async fn deeds_without_end(runtime: Runtime) {
+    stories!(
+        runtime,
+        groups::written,
+        groups::like_anothers,
+        groups::made_without_end,
+        socket::flood,
+        forks::without_end
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_that_write_groups_or_make_groups_like_others() {
-    on(Runtime::Containerd, async |lab, witness| {
-        groups::written(lab, witness).await;
-        groups::like_anothers(lab, witness).await;
-        groups::made_without_end(lab, witness).await;
-    })
-    .await;
+async fn deeds_without_end_on_containerd() {
+    deeds_without_end(Runtime::Containerd).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_of_connections_hold_up_no_start() {
-    on(Runtime::Containerd, socket::flood).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_containers_at_once() {
-    on(Runtime::Containerd, many::at_once).await;
+async fn deeds_without_end_on_cri_o() {
+    deeds_without_end(Runtime::CriO).await;
 }

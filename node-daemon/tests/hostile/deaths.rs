@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 use crate::on_node::{LONG, Lab, budget, container, pod};
 use crate::witness::{WITNESS_US, Witness};
 
-/// Twenty of these end at once.
+/// As many waves of as many pods, five containers each. All of a wave have room beside the innocent one: CRI-O leaves a dead
+/// container's group where it is, with its budget, until the kubelet has told of its end.
+const WAVES: usize = 3;
+const PODS: usize = 8;
+
+/// Eight of these end at once.
 fn five_that_exit(name: &str) -> Value {
     let mut five = pod(
         name,
@@ -29,10 +34,24 @@ pub async fn at_once(lab: &Lab, witness: &Witness) {
     let mut loops = pod("loops", &budget("5000"), &["sh", "-c", "exit 7"]);
     loops["spec"]["restartPolicy"] = json!("Always");
     lab.create(loops).await;
-    for number in 0..20 {
-        lab.create(five_that_exit(&format!("exits-{number}"))).await;
+    for wave in 0..WAVES {
+        let names: Vec<String> = (0..PODS)
+            .map(|number| format!("exits-{wave}-{number}"))
+            .collect();
+        for name in &names {
+            lab.create(five_that_exit(name)).await;
+        }
+        witness.innocent(lab, &format!("among-exits-{wave}")).await;
+        for name in &names {
+            lab.phase(name, "Succeeded").await;
+        }
+        lab.wait_for("none of those that have ended", |told| {
+            told.containers
+                .iter()
+                .all(|entry| !entry.pod.starts_with("exits-"))
+        })
+        .await;
     }
-    witness.innocent(lab, "among-exits").await;
     // Deleted without a moment's grace, at every stage of their start.
     for number in 0..20 {
         let name = format!("short-{number}");
@@ -43,9 +62,6 @@ pub async fn at_once(lab: &Lab, witness: &Witness) {
         lab.pods.delete(&name, &delete).await.expect("deleted");
     }
     witness.innocent(lab, "among-deletions").await;
-    for number in 0..20 {
-        lab.phase(&format!("exits-{number}"), "Succeeded").await;
-    }
     println!(
         "deaths: {:.2} of a CPU, {} MiB",
         witness.share(&used),

@@ -53,7 +53,7 @@ pub async fn without_end(lab: &Lab, witness: &Witness) {
             })
             .await;
         println!("{name}: {:?} {:?}", entry.state, entry.message);
-        // What they begin with is settled: now ten seconds.
+        // What they begin with is settled.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let used = witness.used();
         let made = processes_of(lab, &name).await;
@@ -67,7 +67,7 @@ pub async fn without_end(lab: &Lab, witness: &Witness) {
     }
     // All four at once; then they go, and what they had with them.
     let used = witness.used();
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     println!("all forks: {:.2} of a CPU", witness.share(&used));
     witness.innocent(lab, "beside-all").await;
     for name in ["forks", "forks-fifo", "forks-reset", "forks-long"] {
@@ -82,7 +82,7 @@ fn id_of(pod: &Pod) -> Option<String> {
     statuses.first()?.container_id.clone()
 }
 
-/// As many processes of a pod are seen in ten seconds; in a minute, when they are few: a machine with much else to do, or
+/// As many processes of a pod are seen in five seconds; in a minute, when they are few: a machine with much else to do, or
 /// the kernel's throttling after an overrun, holds them up.
 async fn processes_of(lab: &Lab, name: &str) -> usize {
     // The kubelet says that a pod runs before it says as which container.
@@ -90,15 +90,10 @@ async fn processes_of(lab: &Lab, name: &str) -> usize {
         pod.is_some_and(|pod| id_of(pod).is_some())
     });
     assert!(tokio::time::timeout(LONG, told).await.is_ok(), "no id");
-    let pod = lab.pods.get(name).await.expect("pod");
-    let id = id_of(&pod).expect("id");
-    let uid = pod.metadata.uid.expect("uid");
-    let (_, id) = id.split_once("://").expect("scheme");
-    let class = lab.node.cgroup_root().join("kubepods/burstable");
-    let group = class.join(format!("pod{uid}/{id}"));
+    let (_, group) = lab.groups_of(name).await;
     let mut seen = BTreeSet::new();
     for look in 0..3_000 {
-        if look >= 500 && seen.len() > ENOUGH {
+        if look >= 250 && seen.len() > ENOUGH {
             break;
         }
         let text = std::fs::read_to_string(group.join("cgroup.procs")).expect("processes");

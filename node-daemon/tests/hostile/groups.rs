@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kube::ResourceExt as _;
+use realtime_testing::real_node::Runtime;
 use serde_json::{Value, json};
 
 use crate::on_node::{LONG, Lab, budget, pod};
@@ -15,7 +15,7 @@ use crate::witness::{WITNESS_US, Witness, applied, value};
 const WRITER_US: i64 = 15_000;
 
 /// A pod with the machine's hierarchies, that writes its own group's budget without end: `$G` is its group.
-fn writer(name: &str, script: &str) -> Value {
+fn writer(runtime: Runtime, name: &str, script: &str) -> Value {
     let script = format!(
         "G=/hierarchy/cpu$(sed -n 's/^[0-9]*:\\(.*,\\)*cpu\\(,.*\\)*:\\(.*\\)$/\\3/p' /proc/self/cgroup); cd $G || exit 3; {script}"
     );
@@ -24,27 +24,15 @@ fn writer(name: &str, script: &str) -> Value {
         &budget(&WRITER_US.to_string()),
         &["sh", "-c", &script],
     );
-    writer["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    // CRI-O runs no privileged container where a capability is missing. The files are root's: who has them can write.
+    if runtime == Runtime::Containerd {
+        writer["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    }
     writer["spec"]["containers"][0]["volumeMounts"] =
         json!([{"name": "hierarchy", "mountPath": "/hierarchy"}]);
     writer["spec"]["volumes"] =
         json!([{"name": "hierarchy", "hostPath": {"path": "/sys/fs/cgroup"}}]);
     writer
-}
-
-/// The group of a pod of its class, and its only container's that isn't the sandbox's.
-async fn groups_of(lab: &Lab, name: &str) -> (PathBuf, PathBuf) {
-    let pod = lab.pods.get(name).await.expect("pod");
-    let uid = pod.uid().expect("uid");
-    let statuses = pod.status.and_then(|status| status.container_statuses);
-    let id = statuses.expect("statuses")[0].container_id.clone();
-    let id = id.expect("id");
-    let (_, id) = id.split_once("://").expect("scheme");
-    let pod = lab
-        .node
-        .cgroup_root()
-        .join(format!("kubepods/besteffort/pod{uid}"));
-    (pod.clone(), pod.join(id))
 }
 
 /// Waits until a group has that.
@@ -64,10 +52,10 @@ async fn becomes(lab: &Lab, group: &Path, micros: i64) {
 
 /// Foreign values of its own group and its pod's.
 pub async fn written(lab: &Lab, witness: &Witness) {
-    lab.run(writer("victim", "exec sleep 3600"), "Running")
+    lab.run(writer(lab.runtime, "victim", "exec sleep 3600"), "Running")
         .await;
     applied(lab, "victim", WRITER_US).await;
-    let (pod, container) = groups_of(lab, "victim").await;
+    let (pod, container) = lab.groups_of("victim").await;
     let write = |group: &Path, text: &str| {
         let file = group.join("cpu.rt_runtime_us");
         let wrote = std::fs::write(&file, text);
@@ -102,12 +90,13 @@ pub async fn written(lab: &Lab, witness: &Witness) {
     // The pod itself, as fast as it can, on two groups in turn so that no two notices are alike.
     let script = "while :; do echo 2000 > cpu.rt_runtime_us; echo 15000 > cpu.rt_runtime_us; \
          echo 15001 > ../cpu.rt_runtime_us; echo 15000 > ../cpu.rt_runtime_us; done 2>/dev/null";
-    lab.run(writer("writes", script), "Running").await;
+    lab.run(writer(lab.runtime, "writes", script), "Running")
+        .await;
     applied(lab, "writes", WRITER_US).await;
     measure(lab, witness, "writes").await;
     lab.delete("writes").await;
     // The same from out here, faster than any shell.
-    let (pod, container) = groups_of(lab, "victim").await;
+    let (pod, container) = lab.groups_of("victim").await;
     let rate = busy(move || {
         let _ = std::fs::write(container.join("cpu.rt_runtime_us"), "2000");
         let _ = std::fs::write(pod.join("cpu.rt_runtime_us"), "16000");
@@ -115,7 +104,7 @@ pub async fn written(lab: &Lab, witness: &Witness) {
     });
     measure(lab, witness, "writes-fast").await;
     println!("{:.0} rounds of writes a second", rate.stop());
-    let (_, container) = groups_of(lab, "victim").await;
+    let (_, container) = lab.groups_of("victim").await;
     becomes(lab, &container, WRITER_US).await;
     witness.innocent(lab, "after-writes").await;
     lab.delete("victim").await;
@@ -124,7 +113,7 @@ pub async fn written(lab: &Lab, witness: &Witness) {
 
 async fn measure(lab: &Lab, witness: &Witness, what: &str) {
     let used = witness.used();
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let share = witness.share(&used);
     println!("{what}: {share:.2} of a CPU, {} MiB", witness.memory());
     witness.innocent(lab, &format!("during-{what}")).await;
@@ -210,25 +199,27 @@ impl Drop for Made {
 
 /// Groups named like the witness's, and like its container.
 pub async fn like_anothers(lab: &Lab, witness: &Witness) {
-    lab.run(writer("makes", "exec sleep 3600"), "Running").await;
+    lab.run(writer(lab.runtime, "makes", "exec sleep 3600"), "Running")
+        .await;
     applied(lab, "makes", WRITER_US).await;
-    let (pod, container) = groups_of(lab, "makes").await;
+    let (pod, container) = lab.groups_of("makes").await;
     let own = container.file_name().unwrap().to_str().unwrap().to_owned();
     let top = lab.node.cgroup_root().join("kubepods");
-    let other = "ab".repeat(32);
+    let other = lab.group_name(&"ab".repeat(32));
+    let its = lab.group_name(&witness.id);
     let mut made = Made(Vec::new());
     let fakes: Vec<PathBuf> = [
         // Inside of its own container, and beside it.
-        container.join(format!("kubepods/pod{}/{}", witness.uid, witness.id)),
-        container.join(&witness.id),
-        pod.join(&witness.id),
+        container.join(format!("kubepods/pod{}/{its}", witness.uid)),
+        container.join(&its),
+        pod.join(&its),
         pod.join(&other),
         // In the witness's pod: its own id, and one that nobody knows.
         top.join(format!("besteffort/pod{}/{own}", witness.uid)),
         top.join(format!("besteffort/pod{}/{other}", witness.uid)),
         // The witness's own id, in another class.
-        top.join(format!("burstable/pod{}/{}", witness.uid, witness.id)),
-        top.join(format!("pod{}/{}", witness.uid, witness.id)),
+        top.join(format!("burstable/pod{}/{its}", witness.uid)),
+        top.join(format!("pod{}/{its}", witness.uid)),
     ]
     .into_iter()
     .map(|group| made.make(group))
@@ -248,17 +239,18 @@ pub async fn like_anothers(lab: &Lab, witness: &Witness) {
 
 /// Groups below its pod's, made and removed without end, with and without names like a container's.
 pub async fn made_without_end(lab: &Lab, witness: &Witness) {
-    lab.run(writer("churns", "exec sleep 3600"), "Running")
+    lab.run(writer(lab.runtime, "churns", "exec sleep 3600"), "Running")
         .await;
     applied(lab, "churns", WRITER_US).await;
-    let (pod, container) = groups_of(lab, "churns").await;
+    let (pod, container) = lab.groups_of("churns").await;
     let uid = pod.file_name().unwrap().to_str().unwrap().to_owned();
     let elsewhere = lab.node.cgroup_root().join("kubepods/burstable").join(uid);
+    let name = lab.group_name("");
     let mut number = 0_u64;
     let rate = busy(move || {
         number += 1;
         let groups = [
-            pod.join(format!("{number:064x}")),
+            pod.join(format!("{name}{number:064x}")),
             elsewhere.clone(),
             container.join("below"),
         ];
@@ -272,10 +264,10 @@ pub async fn made_without_end(lab: &Lab, witness: &Witness) {
     measure(lab, witness, "churns").await;
     println!("{:.0} rounds of groups a second", rate.stop());
     // A great many that stay.
-    let (pod, _) = groups_of(lab, "churns").await;
+    let (pod, _) = lab.groups_of("churns").await;
     let mut made = Made(Vec::new());
     for number in 0..2000 {
-        made.make(pod.join(format!("{number:064x}")));
+        made.make(pod.join(lab.group_name(&format!("{number:064x}"))));
     }
     measure(lab, witness, "two-thousand").await;
     drop(made);

@@ -23,7 +23,7 @@ pub async fn flood(lab: &Lab, witness: &Witness) {
         let begun = Instant::now();
         let mut connections = Vec::new();
         let mut made = 0_usize;
-        while begun.elapsed() < Duration::from_secs(15) {
+        while begun.elapsed() < Duration::from_secs(10) {
             if let Ok(mut stream) = UnixStream::connect(&path) {
                 stream.set_nonblocking(true).unwrap();
                 let word = json!({

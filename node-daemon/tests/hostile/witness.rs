@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use realtime_core::api::realtime_node::{ContainerBudget, ContainerBudgetState};
-use realtime_testing::real_node::Runtime;
 
 use crate::on_node::{Lab, budget, pod};
 
@@ -55,15 +54,11 @@ impl Witness {
 
     /// The witness's container's group.
     pub fn group(&self, lab: &Lab) -> PathBuf {
-        let prefix = match lab.runtime {
-            Runtime::Containerd => "",
-            Runtime::CriO => "crio-",
-        };
         let pod = lab
             .node
             .cgroup_root()
             .join(format!("kubepods/besteffort/pod{}", self.uid));
-        pod.join(format!("{prefix}{}", self.id))
+        pod.join(lab.group_name(&self.id))
     }
 
     /// It has what it had, and is the same process.

@@ -338,6 +338,32 @@ impl Lab {
         }
     }
 
+    /// What the node's runtime calls the group of the container with that id.
+    pub fn group_name(&self, id: &str) -> String {
+        match self.runtime {
+            Runtime::Containerd => id.to_owned(),
+            Runtime::CriO => format!("crio-{id}"),
+        }
+    }
+
+    /// The groups of a pod that runs and of its first container.
+    pub async fn groups_of(&self, name: &str) -> (PathBuf, PathBuf) {
+        let pod = self.pods.get(name).await.expect("pod");
+        let uid = pod.uid().expect("a uid");
+        let status = pod.status.expect("a status");
+        let class = match status.qos_class.expect("a class").as_str() {
+            "Guaranteed" => String::new(),
+            class => class.to_lowercase(),
+        };
+        let containers = status.container_statuses.expect("containers");
+        let id = containers[0].container_id.as_deref().expect("an id");
+        let (_, id) = id.split_once("://").expect("runtime://id");
+        let pods = self.node.cgroup_root().join("kubepods");
+        let pod = pods.join(class).join(format!("pod{uid}"));
+        let container = pod.join(self.group_name(id));
+        (pod, container)
+    }
+
     /// What the pods' group has, microseconds of each second.
     pub fn allocated(&self) -> i64 {
         let file = self.node.cgroup_root().join("kubepods/cpu.rt_runtime_us");

@@ -1,0 +1,161 @@
+//! Hundreds of containers that a kubelet starts, in pods that come at once. One in each pod asks for what fits, the others
+//! for what is never free: what each is told doesn't depend on who comes first.
+
+use std::time::{Duration, Instant};
+
+use kube::api::{Api, DeleteParams, LogParams, Patch, PatchParams};
+use realtime_core::api::RealtimeNode;
+use realtime_core::api::realtime_node::ContainerBudgetState;
+use serde_json::{Value, json};
+
+use crate::on_node::{CAPACITY_US, LONG, Lab, MOST_US, container, pod};
+use crate::witness::{WITNESS_US, Witness};
+
+/// How many, instead of [`USUALLY`]: `CROWD_CONTAINERS=500`, which takes two cores two minutes with each runtime.
+const VARIABLE: &str = "CROWD_CONTAINERS";
+const USUALLY: usize = 200;
+/// Of each pod.
+const CONTAINERS: usize = 20;
+/// What one in each pod asks for: the smallest budget that a kernel with 250 ticks a second can keep. Five hundred of them
+/// are more than any machine has.
+const SMALL_US: i64 = 5_000;
+/// Enough for an innocent pod.
+const REST_US: i64 = 15_000;
+
+/// The one that asks for little is another one in each pod.
+fn member(number: usize, much: i64) -> Value {
+    let annotations = json!({
+        "realtime.openshift.io/runtime-us": much.to_string(),
+        "realtime.openshift.io/runtime-us.main": SMALL_US.to_string(),
+    });
+    let mut member = pod(&name(number), &annotations, &[]);
+    let others = (1..CONTAINERS).map(|other| container(&format!("c{other}"), &["sleep", "36000"]));
+    let mut containers: Vec<Value> = others.collect();
+    let main = container("main", &["first-act", "36000"]);
+    containers.insert(number % CONTAINERS, main);
+    member["spec"]["containers"] = json!(containers);
+    member
+}
+
+fn name(number: usize) -> String {
+    format!("crowd-{number}")
+}
+
+async fn set_capacity(lab: &Lab, micros: i64) {
+    let nodes: Api<RealtimeNode> = Api::all(lab.client.clone());
+    let patch = json!({"spec": {"podBudget": {"capacityMicroseconds": micros}}});
+    nodes
+        .patch(
+            &lab.node.options().node_name,
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await
+        .expect("set");
+    lab.wait_for("the capacity", |told| {
+        told.capacity_microseconds == Some(micros)
+    })
+    .await;
+}
+
+pub async fn of_a_kubelet(lab: &Lab, witness: &Witness) {
+    let wanted = std::env::var(VARIABLE).ok();
+    let wanted = wanted.map_or(USUALLY, |text| text.parse().expect(VARIABLE));
+    let pods = wanted.div_ceil(CONTAINERS);
+    let small = SMALL_US * i64::try_from(pods).expect("a number");
+    set_capacity(lab, WITNESS_US + small + REST_US).await;
+    let much = small + REST_US + 1;
+    assert!(
+        much <= MOST_US,
+        "{VARIABLE}: more than a container may ask for"
+    );
+    let used = witness.used();
+    let begun = Instant::now();
+    for number in 0..pods {
+        lab.create(member(number, much)).await;
+    }
+    let given = WITNESS_US + small;
+    for number in 0..pods {
+        lab.phase(&name(number), "Running").await;
+    }
+    println!("{pods} pods run after {:.1?}", begun.elapsed());
+    let told = lab
+        .wait_for("all of them", |told| {
+            let settled = told
+                .containers
+                .iter()
+                .filter(|entry| entry.state != ContainerBudgetState::Pending);
+            settled.count() == pods * CONTAINERS + 1 && told.allocated_microseconds == Some(given)
+        })
+        .await;
+    println!(
+        "{} containers told after {:.1?}, {:.2} of a CPU, {} MiB",
+        pods * CONTAINERS,
+        begun.elapsed(),
+        witness.share(&used),
+        witness.memory()
+    );
+    for entry in told
+        .containers
+        .iter()
+        .filter(|entry| entry.pod != "witness")
+    {
+        let is = (
+            entry.state,
+            entry.reason.as_deref(),
+            entry.applied_microseconds,
+            entry.assigned_before_start,
+        );
+        let wanted = if entry.container == "main" {
+            let applied = ContainerBudgetState::Applied;
+            (applied, None, Some(SMALL_US), Some(true))
+        } else {
+            let refused = ContainerBudgetState::Refused;
+            (refused, Some("NoRoom"), None, is.3)
+        };
+        assert_eq!(is, wanted, "{entry:?}\n{}", lab.said());
+    }
+    for number in 0..pods {
+        granted(lab, &name(number)).await;
+    }
+    assert!(witness.memory() < 128);
+    lab.allocated_is(given).await;
+    witness.is_well(lab).await;
+    witness.innocent(lab, "among-a-crowd").await;
+    let used = witness.used();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let share = witness.share(&used);
+    println!("a crowd at rest: {share:.2} of a CPU");
+    assert!(share < 0.5, "{share}\n{}", lab.said());
+
+    let begun = Instant::now();
+    let delete = DeleteParams::default().grace_period(0);
+    for number in 0..pods {
+        let gone = lab.pods.delete(&name(number), &delete).await;
+        gone.expect("deleted");
+    }
+    lab.wait_for("only the witness", |told| told.containers.len() == 1)
+        .await;
+    lab.allocated_is(WITNESS_US).await;
+    println!("all of it is back after {:.1?}", begun.elapsed());
+    set_capacity(lab, CAPACITY_US).await;
+}
+
+/// The program had its budget before it asked for real-time: it asks once.
+async fn granted(lab: &Lab, name: &str) {
+    let main = LogParams {
+        container: Some("main".to_owned()),
+        ..LogParams::default()
+    };
+    let begun = Instant::now();
+    loop {
+        let words = lab.pods.logs(name, &main).await.unwrap_or_default();
+        if words == "SCHED_FIFO granted\n" {
+            return;
+        }
+        let none = words.is_empty() || words.starts_with("unable");
+        let late = begun.elapsed() > LONG;
+        assert!(none && !late, "{name}: {words:?}\n{}", lab.said());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
