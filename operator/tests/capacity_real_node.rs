@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "capacity_real_node/several.rs"]
+mod several;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
