@@ -8,7 +8,7 @@ mod tests;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::few::Few;
-use super::group::{ContainerId, Located, PodUid, Qos};
+use super::group::{ContainerId, Located, PodUid, Qos, Runtime};
 use super::request::{self, Container, ContainerKind};
 pub use slim::{PodSpec, PodStatus};
 
@@ -49,6 +49,8 @@ pub struct Status {
     pub container: String,
     /// Its process has ended.
     pub ended: bool,
+    /// Who has made it.
+    pub runtime: Runtime,
 }
 
 impl Pod {
@@ -69,9 +71,13 @@ impl Pod {
             .ids()
             .take(MAX_CONTAINERS)
             .filter_map(|(id, container, ended)| {
-                let (_, id) = ContainerId::of_status(id).ok()?;
-                let container = container.to_owned();
-                Some((id, Status { container, ended }))
+                let (runtime, id) = ContainerId::of_status(id).ok()?;
+                let status = Status {
+                    container: container.to_owned(),
+                    ended,
+                    runtime,
+                };
+                Some((id, status))
             });
         let held_up = status
             .held_up()

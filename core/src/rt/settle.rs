@@ -10,7 +10,7 @@ use super::group::{self, ContainerId, Kind, Located};
 use super::identity::Identity;
 use super::micros::RuntimeMicros;
 use super::plan::{Tree, Wanted};
-use super::pod::Pod;
+use super::pod::{Pod, Status};
 use super::request::{self, Policy, Refused, Request, Rules};
 use crate::api::realtime_node::{BudgetMode, ContainerBudget};
 use crate::problem::Problem;
@@ -201,30 +201,31 @@ impl<'a> Groups<'a> {
         let found = containers(tree);
         let mut by_name = BTreeMap::new();
         let mut is_known = vec![false; found.len()];
-        let ids: BTreeMap<&ContainerId, (&PodKey, &str)> = pods
+        let ids: BTreeMap<&ContainerId, (&PodKey, &Status)> = pods
             .iter()
-            .flat_map(|(key, pod)| {
-                pod.ids
-                    .iter()
-                    .map(move |(id, status)| (id, (key, status.container.as_str())))
-            })
+            .flat_map(|(key, pod)| pod.ids.iter().map(move |(id, status)| (id, (key, status))))
             .collect();
         for (index, (located, _, _)) in found.iter().enumerate() {
             let Some((_, id)) = &located.container else {
                 continue;
             };
+            let told = ids.get(id).copied();
+            // One of that id that its runtime hasn't made is nobody's.
+            let is_foreign = told.is_some_and(|(_, status)| !located.is_by(status.runtime));
+            if is_foreign || known.get(id) == Some(&Known::Nobody) {
+                is_known[index] = true;
+                continue;
+            }
             let whose = match known.get(id) {
-                Some(Known::Nobody) => {
-                    is_known[index] = true;
-                    continue;
-                }
                 Some(Known::Container(identity)) => {
                     identity.container.as_deref().and_then(|name| {
                         let key = (identity.namespace.clone(), identity.pod.clone());
                         pods.get_key_value(&key).map(|(key, _)| (key, name))
                     })
                 }
-                None => ids.get(id).copied(),
+                Some(Known::Nobody) | None => {
+                    told.map(|(key, status)| (key, status.container.as_str()))
+                }
             };
             let Some((key, name)) = whose else { continue };
             is_known[index] = true;

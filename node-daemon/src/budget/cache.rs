@@ -1,7 +1,7 @@
 //! What the API server says of this node's pods and of the namespaces that may ask: two watches, and of each the little
 //! that is kept. Decides nothing, and asks for nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
@@ -25,6 +25,8 @@ type NamespaceWatch =
 
 /// A list is read in pages, so that a node with hundreds of pods doesn't need memory for all of them at once.
 const PAGE: u32 = 50;
+/// So many pods are remembered that are gone: their containers may still begin for some seconds.
+const MAX_GONE: usize = 256;
 
 /// Pods and namespaces, as far as they are known.
 pub struct Cache {
@@ -36,6 +38,8 @@ pub struct Cache {
     pub asking: BTreeMap<PodKey, Pod>,
     /// Pods of this node that don't ask, or don't any more, by the uid under which they run.
     silent: BTreeMap<PodKey, PodUid>,
+    /// Pods that asked and were deleted since, the last ones last.
+    gone: VecDeque<PodUid>,
     /// All pods have been listed once.
     pub pods_known: bool,
     /// Namespaces whose pods may ask; `None`: all.
@@ -63,6 +67,7 @@ impl Cache {
             selector: None,
             asking: BTreeMap::new(),
             silent: BTreeMap::new(),
+            gone: VecDeque::new(),
             pods_known: false,
             allowed: None,
             namespaces_known: true,
@@ -105,6 +110,11 @@ impl Cache {
     /// Whether the API knows that pod, and it asks for nothing (any more), whatever its runtime has been told.
     pub fn is_silent(&self, pod: &PodKey, uid: Option<&PodUid>) -> bool {
         uid.is_some() && self.silent.get(pod) == uid
+    }
+
+    /// Whether the pod with that uid has been deleted.
+    pub fn is_gone(&self, uid: Option<&PodUid>) -> bool {
+        uid.is_some_and(|uid| self.gone.contains(uid))
     }
 
     /// Whether the API knows that pod and not an earlier one of its name, and it asks. A runtime that doesn't name the uid
@@ -160,17 +170,31 @@ impl Cache {
             Event::Apply(pod) => self.keep(key(&pod), &pod),
             Event::Delete(pod) => {
                 self.silent.remove(&key(&pod));
-                self.asking.remove(&key(&pod)).is_some()
+                let asked = self.asking.remove(&key(&pod));
+                let known = asked.is_some();
+                self.go(asked.and_then(|pod| pod.directory));
+                known
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed_pods);
-                let before = self.asking.len();
-                self.asking.retain(|key, _| listed.contains(key));
+                let gone = self.asking.extract_if(.., |key, _| !listed.contains(key));
+                let gone: Vec<Pod> = gone.map(|(_, pod)| pod).collect();
+                let fewer = !gone.is_empty();
+                for pod in gone {
+                    self.go(pod.directory);
+                }
                 self.silent.retain(|key, _| listed.contains(key));
                 let first = !std::mem::replace(&mut self.pods_known, true);
-                first || self.asking.len() != before
+                first || fewer
             }
         }
+    }
+
+    fn go(&mut self, uid: Option<PodUid>) {
+        if self.gone.len() >= MAX_GONE {
+            self.gone.pop_front();
+        }
+        self.gone.extend(uid);
     }
 
     fn keep(&mut self, key: PodKey, pod: &SlimPod) -> bool {
@@ -190,6 +214,8 @@ impl Cache {
             Some(view) if self.asking.get(&key) == Some(&view) => false,
             Some(view) => {
                 self.silent.remove(&key);
+                // A static pod whose mirror was deleted, and is made anew.
+                self.gone.retain(|uid| view.directory.as_ref() != Some(uid));
                 self.asking.insert(key, view);
                 true
             }

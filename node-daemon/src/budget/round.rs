@@ -85,10 +85,17 @@ impl Round<'_> {
             return;
         };
         let uid = waiting.uid.as_ref();
-        if cache.is_silent(&waiting.pod, uid) {
-            // It asked once: nobody shall wait for that.
+        // It asked once: nobody shall wait for that, least of all those behind it.
+        let mut nothing = if cache.is_silent(&waiting.pod, uid) {
+            Some(Answer::NotAsked)
+        } else if cache.is_gone(uid) {
+            Some(Answer::Refused("its pod has been deleted".to_owned()))
+        } else {
+            None
+        };
+        if nothing.is_some() {
             state.answer(Instant::now(), |waiting| {
-                (waiting.id == *id).then_some(Answer::NotAsked)
+                (waiting.id == *id).then(|| nothing.take()).flatten()
             });
             return;
         }

@@ -1,6 +1,6 @@
 //! Pods that end while they are written to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
@@ -61,7 +61,9 @@ pub async fn at_once(lab: &Lab, witness: &Witness) {
         let delete = DeleteParams::default().grace_period(0);
         lab.pods.delete(&name, &delete).await.expect("deleted");
     }
+    let begun = Instant::now();
     witness.innocent(lab, "among-deletions").await;
+    println!("an innocent among deletions: {:.1?}", begun.elapsed());
     println!(
         "deaths: {:.2} of a CPU, {} MiB",
         witness.share(&used),

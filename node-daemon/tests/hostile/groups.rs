@@ -207,6 +207,10 @@ pub async fn like_anothers(lab: &Lab, witness: &Witness) {
     let top = lab.node.cgroup_root().join("kubepods");
     let other = lab.group_name(&"ab".repeat(32));
     let its = lab.group_name(&witness.id);
+    let others = match lab.runtime {
+        Runtime::Containerd => format!("crio-{}", witness.id),
+        Runtime::CriO => witness.id.clone(),
+    };
     let mut made = Made(Vec::new());
     let fakes: Vec<PathBuf> = [
         // Inside of its own container, and beside it.
@@ -217,7 +221,9 @@ pub async fn like_anothers(lab: &Lab, witness: &Witness) {
         // In the witness's pod: its own id, and one that nobody knows.
         top.join(format!("besteffort/pod{}/{own}", witness.uid)),
         top.join(format!("besteffort/pod{}/{other}", witness.uid)),
-        // The witness's own id, in another class.
+        // The witness's own id, as the other runtime would name it.
+        top.join(format!("besteffort/pod{}/{others}", witness.uid)),
+        // And in another class.
         top.join(format!("burstable/pod{}/{its}", witness.uid)),
         top.join(format!("pod{}/{its}", witness.uid)),
     ]

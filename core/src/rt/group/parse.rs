@@ -40,6 +40,14 @@ pub struct Located {
 }
 
 impl Located {
+    /// Whether that runtime names a group so. Somebody who may write to the hierarchy can make one of the same id in another's way.
+    pub fn is_by(&self, runtime: Runtime) -> bool {
+        match self.runtime {
+            Some(own) => own == runtime,
+            None => runtime != Runtime::Crio,
+        }
+    }
+
     /// With what only the runtime knows: which ids are sandboxes.
     #[must_use]
     pub fn among(mut self, is_sandbox: impl Fn(&ContainerId) -> bool) -> Self {

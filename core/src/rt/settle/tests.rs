@@ -266,6 +266,22 @@ fn a_group_of_the_same_names_in_another_class_is_somebody_elses() {
 }
 
 #[test]
+fn a_group_of_the_same_id_as_another_runtime_names_it_is_somebody_elses() {
+    let pods = BTreeMap::from([pod("spinner", UID, &budget(), &[("main", 'a')])]);
+    let real = group(UID, 'a');
+    let copy = format!("/kubepods/burstable/pod{UID}/crio-{}", id('a'));
+    let tree = tree(&[(&real, 0), (&copy, 25_000)]);
+    for known in [
+        BTreeMap::new(),
+        BTreeMap::from([(id('a'), container("main", "spinner"))]),
+    ] {
+        let settled = settle(&pods, &known, &tree, &rules(), true);
+        assert_eq!(settled.assignments[0].at, Some((id('a'), real.clone())));
+        assert!(settled.wanted.budgets.keys().eq([&real]));
+    }
+}
+
+#[test]
 fn who_had_it_is_known_by_what_was_told() {
     let pods = BTreeMap::from([
         pod("one", UID, &budget(), &[("main", 'a')]),
