@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, PostParams};
 use realtime_testing::real_node::{Options, RealNode, Runtime};
 
-use crate::on_node::{LONG, ONE_AT_A_TIME, budget, pod};
+use crate::on_node::{LONG, TWO_AT_A_TIME, budget, pod};
 
 const DAEMON: &str = "daemon";
 const ACCOUNT: &str = "
@@ -55,7 +55,7 @@ async fn create(pods: &Api<Pod>, name: &str, micros: &str, command: &[&str]) {
 
 /// All of it.
 pub async fn its_file_is_enough(runtime: Runtime) {
-    let _one = ONE_AT_A_TIME.lock().await;
+    let _turn = TWO_AT_A_TIME.acquire().await.expect("never closed");
     let node = RealNode::start(Options {
         realtime_runtime_us: 80_000,
         ..Options::new(runtime)

@@ -240,7 +240,7 @@ proptest! {
     fn who_always_wants_to_run_is_stopped(
         budget in 1_u64..1_000_000,
         from_us in 0_u64..3_000_000,
-        elapsed_us in 20_000_000_u64..40_000_000,
+        elapsed_us in 10_000_000_u64..40_000_000,
         was in any::<bool>(),
     ) {
         let micros = RuntimeMicros::new(budget).unwrap();

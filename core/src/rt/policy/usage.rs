@@ -98,7 +98,7 @@ pub fn overrun(before: &RtUsage, after: &RtUsage, budget: RuntimeMicros) -> Opti
 /// it, and the scheduler's debug file is not read for it again and again: before 5.13 the kernel writes it down with interrupts off.
 ///
 /// Between the samples lie at least ⌊elapsed / 1 s⌋ − 1 whole periods, and a group that always wants to run gets the whole
-/// budget in each: with 20 s, 95 % of the budget is taken for all of it. Who `was` stopped is called so until it uses less
+/// budget in each: with 10 s, nine tenths of the budget are taken for all of it. Who `was` stopped is called so until it uses less
 /// than three quarters of that, so that a program near the limit isn't news with each sample. Where samples are less than
 /// two seconds apart, nothing changes.
 pub fn throttled(before: &RtUsage, after: &RtUsage, budget: RuntimeMicros, was: bool) -> bool {

@@ -29,10 +29,8 @@ const BEGINNING: [Duration; 4] = [
 const LATER: Duration = Duration::from_secs(10);
 /// A container with more threads than one look takes in. It may make them without end, and must not keep the daemon busy.
 const MORE: Duration = Duration::from_millis(200);
-/// Between two samples of use, where nothing but the daemon's word keeps a container to its budget.
+/// Between two samples of use.
 const SAMPLE: Duration = Duration::from_secs(10);
-/// And where the kernel does: a longer time tells better whether all of it is used.
-const SAMPLE_ENFORCED: Duration = Duration::from_secs(20);
 
 /// What is remembered of containers that ask for a policy, or whose use is watched.
 #[derive(Debug, Default)]
@@ -222,8 +220,7 @@ impl Policies {
         let Some(members) = members(ground) else {
             return;
         };
-        let apart = if enforced { SAMPLE_ENFORCED } else { SAMPLE };
-        if self.time_to_sample(id, apart).is_zero()
+        if self.time_to_sample(id).is_zero()
             && let Ok(now) = sample(host, members, group)
         {
             let before = self.samples.get(id);
@@ -249,14 +246,14 @@ impl Policies {
         }
         // Rounds for other containers' sake come in between, and must not put it off. What can't be sampled is tried at its
         // ordinary time.
-        let left = Some(self.time_to_sample(id, apart)).filter(|left| !left.is_zero());
-        self.sooner(left.unwrap_or(apart));
+        let left = Some(self.time_to_sample(id)).filter(|left| !left.is_zero());
+        self.sooner(left.unwrap_or(SAMPLE));
     }
 
     /// How long until its use is to be sampled; zero: now.
-    fn time_to_sample(&self, id: &ContainerId, apart: Duration) -> Duration {
+    fn time_to_sample(&self, id: &ContainerId) -> Duration {
         self.samples.get(id).map_or(Duration::ZERO, |sample| {
-            apart.saturating_sub(sample.when.elapsed())
+            SAMPLE.saturating_sub(sample.when.elapsed())
         })
     }
 
