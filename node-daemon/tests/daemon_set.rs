@@ -140,7 +140,14 @@ async fn with_few_rights(runtime: Runtime) {
         (entry.policy.as_deref(), entry.priority),
         (Some("fifo"), Some(10))
     );
-    let pid = process(|line| line == format!("sleep\0{SECONDS}\0")).expect("its process");
+    let (_, group) = lab.groups_of("sleeps").await;
+    let processes = std::fs::read_to_string(group.join("cgroup.procs")).expect("its processes");
+    let pid = processes
+        .lines()
+        .next()
+        .expect("one")
+        .parse()
+        .expect("a number");
     let thread = sched::get(pid).expect("attributes");
     assert_eq!((thread.policy, thread.priority), (Kind::Fifo, 10));
     // Limits are all that CAP_SYS_RESOURCE is for: programs that set a policy themselves need a capability of their own.

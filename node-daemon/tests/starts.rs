@@ -28,6 +28,7 @@ use direct::Direct;
 use on_node::{Lab, can, spec};
 use pods::Wave;
 use realtime_testing::real_node::{Options, Runtime};
+use tokio::sync::Mutex;
 
 /// On each runtime.
 const PODS: usize = 100;
@@ -41,6 +42,9 @@ fn direct_starts() -> usize {
         _ => 100,
     }
 }
+
+/// These starts are timed.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// CRI-O with its hook alone, or containerd with NRI.
 async fn lab(runtime: Runtime) -> Lab {
@@ -81,6 +85,7 @@ async fn on_containerd_with_nri_every_pod_starts_with_its_budget() {
     if !can(Runtime::Containerd) {
         return;
     }
+    let _one = ONE_AT_A_TIME.lock().await;
     let lab = lab(Runtime::Containerd).await;
     let wave = pods::wave(&lab, "wave", PODS).await;
     every_one(Runtime::Containerd, &wave);
@@ -94,6 +99,7 @@ async fn on_cri_o_with_the_hook_every_pod_and_every_start_by_runc_has_its_budget
     if !can(Runtime::CriO) {
         return;
     }
+    let _one = ONE_AT_A_TIME.lock().await;
     let lab = lab(Runtime::CriO).await;
     let wave = pods::wave(&lab, "wave", PODS).await;
     every_one(Runtime::CriO, &wave);

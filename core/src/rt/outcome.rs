@@ -54,7 +54,7 @@ pub struct Besides {
     pub groups_left_out: Option<usize>,
     /// What its real-time threads used of the last period beyond its budget, in words.
     pub overrun: Option<String>,
-    /// Its real-time threads use all of its budget, and the kernel stops them.
+    /// Its real-time threads have lately used all of its budget, and the kernel stops them then.
     pub throttled: bool,
 }
 
@@ -301,8 +301,8 @@ fn applied(
         return with(entry, reason::BUDGET_KEPT, message);
     }
     if besides.throttled {
-        let message = "its real-time threads use all of their budget: the kernel stops them until the next second begins, and they \
-             get no error; ask for more, or let the program block more often";
+        let message = "its real-time threads have used all of their budget in the last minutes: the kernel stops them then until the \
+             next second begins, and they get no error; ask for more, or let the program block more often";
         return with(entry, reason::THROTTLED, message.to_owned());
     }
     let realtime = assignment.request.runtime.is_some() || assignment.request.scheduling.is_some();

@@ -38,8 +38,8 @@ pub struct Cache {
     pub asking: BTreeMap<PodKey, Pod>,
     /// Pods of this node that don't ask, or don't any more, by the uid under which they run.
     silent: BTreeMap<PodKey, PodUid>,
-    /// Pods that asked and were deleted since, the last ones last.
-    gone: VecDeque<PodUid>,
+    /// Pods of this node that asked and are gone.
+    gone: Gone,
     /// All pods have been listed once.
     pub pods_known: bool,
     /// Namespaces whose pods may ask; `None`: all.
@@ -67,7 +67,7 @@ impl Cache {
             selector: None,
             asking: BTreeMap::new(),
             silent: BTreeMap::new(),
-            gone: VecDeque::new(),
+            gone: Gone::default(),
             pods_known: false,
             allowed: None,
             namespaces_known: true,
@@ -114,7 +114,7 @@ impl Cache {
 
     /// Whether the pod with that uid has been deleted.
     pub fn is_gone(&self, uid: Option<&PodUid>) -> bool {
-        uid.is_some_and(|uid| self.gone.contains(uid))
+        uid.is_some_and(|uid| self.gone.0.contains(uid))
     }
 
     /// Whether the API knows that pod and not an earlier one of its name, and it asks. A runtime that doesn't name the uid
@@ -171,30 +171,23 @@ impl Cache {
             Event::Delete(pod) => {
                 self.silent.remove(&key(&pod));
                 let asked = self.asking.remove(&key(&pod));
-                let known = asked.is_some();
-                self.go(asked.and_then(|pod| pod.directory));
-                known
+                asked.is_some_and(|pod| {
+                    self.gone.add(&pod);
+                    true
+                })
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed_pods);
-                let gone = self.asking.extract_if(.., |key, _| !listed.contains(key));
-                let gone: Vec<Pod> = gone.map(|(_, pod)| pod).collect();
-                let fewer = !gone.is_empty();
-                for pod in gone {
-                    self.go(pod.directory);
+                let before = self.asking.len();
+                for (_, pod) in self.asking.extract_if(.., |key, _| !listed.contains(key)) {
+                    self.gone.add(&pod);
                 }
+                let fewer = self.asking.len() != before;
                 self.silent.retain(|key, _| listed.contains(key));
                 let first = !std::mem::replace(&mut self.pods_known, true);
                 first || fewer
             }
         }
-    }
-
-    fn go(&mut self, uid: Option<PodUid>) {
-        if self.gone.len() >= MAX_GONE {
-            self.gone.pop_front();
-        }
-        self.gone.extend(uid);
     }
 
     fn keep(&mut self, key: PodKey, pod: &SlimPod) -> bool {
@@ -214,9 +207,12 @@ impl Cache {
             Some(view) if self.asking.get(&key) == Some(&view) => false,
             Some(view) => {
                 self.silent.remove(&key);
-                // A static pod whose mirror was deleted, and is made anew.
-                self.gone.retain(|uid| view.directory.as_ref() != Some(uid));
-                self.asking.insert(key, view);
+                let uid = view.uid.clone();
+                if let Some(before) = self.asking.insert(key, view)
+                    && before.uid != uid
+                {
+                    self.gone.add(&before);
+                }
                 true
             }
         }
@@ -246,6 +242,24 @@ impl Cache {
     }
 }
 
+/// Pods that asked and have been deleted, by uid, the last ones last.
+#[derive(Debug, Default)]
+struct Gone(VecDeque<PodUid>);
+
+impl Gone {
+    /// Not the mirror of a static pod: that pod runs on, and anybody may call a pod of his own the mirror of somebody else's.
+    fn add(&mut self, pod: &Pod) {
+        let Some(uid) = &pod.directory else { return };
+        if uid.as_str() != pod.uid {
+            return;
+        }
+        if self.0.len() >= MAX_GONE {
+            self.0.pop_front();
+        }
+        self.0.push_back(uid.clone());
+    }
+}
+
 fn key(pod: &SlimPod) -> PodKey {
     (pod.namespace().unwrap_or_default(), pod.name_any())
 }
@@ -256,5 +270,39 @@ async fn next(
     match watch {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(uid: &str, annotations: serde_json::Value) -> Pod {
+        let mut pod: SlimPod = serde_json::from_value(json!({
+            "metadata": {"name": "a", "namespace": "lab", "uid": uid, "annotations": {
+                "realtime.openshift.io/runtime-us": "5000"}},
+            "spec": {"containers": [{"name": "main"}]},
+        }))
+        .unwrap();
+        let annotations: BTreeMap<String, String> = serde_json::from_value(annotations).unwrap();
+        pod.annotations_mut().extend(annotations);
+        Pod::of(&pod.metadata, &pod.spec, &PodStatus::default()).unwrap()
+    }
+
+    #[test]
+    fn deleted_pods_are_remembered_up_to_a_limit_and_mirrors_are_not() {
+        let mut gone = Gone::default();
+        let uid = |uid: &str| PodUid::new(uid).unwrap();
+        gone.add(&pod("a-1", json!({})));
+        // What anybody may write.
+        let mirror =
+            json!({"kubernetes.io/config.mirror": "x", "kubernetes.io/config.hash": "b-2"});
+        gone.add(&pod("c-3", mirror));
+        assert!(gone.0.contains(&uid("a-1")) && gone.0.len() == 1);
+        for number in 0..MAX_GONE {
+            gone.add(&pod(&format!("n-{number}"), json!({})));
+        }
+        assert!(!gone.0.contains(&uid("a-1")) && gone.0.len() == MAX_GONE);
     }
 }

@@ -358,14 +358,15 @@ impl Call<'_> {
         match self::found(self.host, tid) {
             Some(now) if now.start == found.start && self.is_member(tid) => Done::Set,
             None => Done::Gone,
-            // In no group any more.
-            Some(now) if now.exiting => Done::Gone,
-            Some(_) => {
-                tracing::warn!(
-                    tid,
-                    group = self.group,
-                    "a thread of somebody else's gets back what it had"
-                );
+            Some(now) => {
+                // One that ends is in no group any more.
+                if now.start != found.start || !now.exiting {
+                    tracing::warn!(
+                        tid,
+                        group = self.group,
+                        "a thread of somebody else's gets back what it had"
+                    );
+                }
                 if let Err(error) = sched::set(id, &as_before(&before)) {
                     return self.refused(&error, "giving back what a thread had");
                 }

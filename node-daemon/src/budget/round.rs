@@ -88,7 +88,7 @@ impl Round<'_> {
         // It asked once: nobody shall wait for that, least of all those behind it.
         let mut nothing = if cache.is_silent(&waiting.pod, uid) {
             Some(Answer::NotAsked)
-        } else if cache.is_gone(uid) {
+        } else if !cache.asks(&waiting.pod, uid) && cache.is_gone(uid) {
             Some(Answer::Refused("its pod has been deleted".to_owned()))
         } else {
             None

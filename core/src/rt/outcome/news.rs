@@ -37,10 +37,19 @@ pub fn news(
     for entry in after {
         let now = (entry.state, entry.reason.as_deref());
         let then = old.get(&key(entry)).copied();
-        // That it uses less now has nothing to do with what it was given.
-        let uses_less = now == (ContainerBudgetState::Applied, None)
-            && matches!(then, Some((_, Some(reason::OVERRUN | reason::THROTTLED))));
-        if entry.state == ContainerBudgetState::Pending || then == Some(now) || uses_less {
+        // How much it uses, and that it uses less again, has nothing to do with what it was given. A container that is stopped
+        // now and then must not have an Event each time.
+        let stopped = now.1 == Some(reason::THROTTLED);
+        let uses_less = matches!(now.1, None | Some(reason::EXEC_PROBE))
+            && matches!(
+                then,
+                Some((
+                    ContainerBudgetState::Applied,
+                    Some(reason::OVERRUN | reason::THROTTLED)
+                ))
+            );
+        if entry.state == ContainerBudgetState::Pending || then == Some(now) || stopped || uses_less
+        {
             continue;
         }
         let pod = (entry.namespace.clone(), entry.pod.clone());
@@ -48,7 +57,6 @@ pub fn news(
         let reason = match (entry.state, entry.reason.as_deref()) {
             (ContainerBudgetState::Refused, _) => reason::REALTIME_REFUSED,
             (_, Some(reason::OVERRUN)) => reason::OVERRUN,
-            (_, Some(reason::THROTTLED)) => reason::THROTTLED,
             (_, Some(reason::EXEC_PROBE)) => reason::EXEC_PROBE,
             (_, Some(reason::BUDGET_KEPT)) => reason::BUDGET_KEPT,
             _ => reason::REALTIME_APPLIED,

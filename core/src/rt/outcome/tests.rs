@@ -287,13 +287,16 @@ fn news_is_told_once() {
     );
     assert!(first[0].note.contains("25000") && first[0].note.contains("before its process"));
     assert_eq!(news(&fine, &fine, &pods(spec.clone())), []);
-    // It uses all of it, and then less: the second is no news.
+    // It uses all of it, or more, and then less.
     let mut case = Case::granted(25_000);
     case.besides.throttled = true;
     let stopped = case.told();
-    let word = news(&fine, &stopped, &pods(spec.clone()));
-    assert_eq!((word[0].reason, word[0].warning), ("Throttled", true));
+    assert_eq!(news(&fine, &stopped, &pods(spec.clone())), []);
     assert_eq!(news(&stopped, &fine, &pods(spec.clone())), []);
+    case.besides.overrun = Some("too much".to_owned());
+    let over = case.told();
+    assert_eq!(news(&fine, &over, &pods(spec.clone()))[0].reason, "Overrun");
+    assert_eq!(news(&over, &fine, &pods(spec.clone())), []);
 
     let mut case = Case::granted(25_000);
     case.kernel = BTreeMap::from([("/g".to_owned(), "EINVAL".to_owned())]);

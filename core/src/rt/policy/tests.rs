@@ -241,7 +241,6 @@ proptest! {
         budget in 1_u64..1_000_000,
         from_us in 0_u64..3_000_000,
         elapsed_us in 10_000_000_u64..40_000_000,
-        was in any::<bool>(),
     ) {
         let micros = RuntimeMicros::new(budget).unwrap();
         let at = |us: u64, ran: u64| RtUsage {
@@ -253,28 +252,22 @@ proptest! {
         // In each whole period all of it; of those at both ends the least: none of it.
         let whole = (to_us / 1_000_000).saturating_sub(from_us.div_ceil(1_000_000));
         let after = at(to_us, whole * budget);
-        prop_assert!(throttled(&at(from_us, 0), &after, micros, was));
+        prop_assert!(throttled(&at(from_us, 0), &after, micros));
         let half = at(to_us, (to_us.div_ceil(1_000_000) - from_us / 1_000_000) * (budget / 2));
-        prop_assert!(!throttled(&at(from_us, 0), &half, micros, was));
+        prop_assert!(!throttled(&at(from_us, 0), &half, micros));
     }
 }
 
 #[test]
-fn near_the_limit_it_stays_as_it_was() {
-    let budget = RuntimeMicros::new(100_000).unwrap();
-    let stopped = |seconds: u64, used_ms: u64, was: bool| {
+fn nine_tenths_are_all_of_it_and_more_than_all_is_something_else() {
+    let stopped = |budget: u64, seconds: u64, used_ms: u64| {
         let before = usage(100_000, &[(1, 1, 0, 0)]);
         let after = usage(100_000 + seconds * 1_000, &[(1, 1, 0, used_ms)]);
-        throttled(&before, &after, budget, was)
+        throttled(&before, &after, RuntimeMicros::new(budget).unwrap())
     };
-    // 19 whole periods at least.
-    assert!(stopped(20, 1_900, false) && stopped(20, 1_500, true));
-    assert!(!stopped(20, 1_800, false) && !stopped(20, 1_400, true));
-    // Too short to tell.
-    assert!(!stopped(1, 100, false) && stopped(1, 100, true));
-    assert!(!stopped(20, 0, true));
-    let whole = RuntimeMicros::new(1_000_000).unwrap();
-    let before = usage(100_000, &[(1, 1, 0, 0)]);
-    let after = usage(120_000, &[(1, 1, 0, 20_000)]);
-    assert!(!throttled(&before, &after, whole, true));
+    assert!(stopped(100_000, 10, 900) && stopped(100_000, 10, 1_100));
+    assert!(!stopped(100_000, 10, 890) && !stopped(100_000, 10, 1_101));
+    // Too short to tell, nothing used, and a budget that is never used up.
+    assert!(!stopped(100_000, 1, 100) && !stopped(100_000, 10, 0));
+    assert!(!stopped(1_000_000, 10, 10_000));
 }

@@ -1,5 +1,5 @@
 //! Whether a container's real-time threads have run for longer than its budget, where the kernel doesn't enforce it, and
-//! whether they use all of it, where the kernel stops them then. From two samples; both err on the container's side.
+//! whether they use all of it, where the kernel stops them then. From two samples.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,8 @@ pub fn used(before: &RtUsage, after: &RtUsage) -> Option<Used> {
 /// Whether that is more than a budget that the kernel enforces would have let through.
 ///
 /// Between the samples lie parts of up to ⌈elapsed / 1 s⌉ + 1 periods, and in each of them the whole budget may be used.
-/// So samples must be several seconds apart: with 10 s an overrun of a tenth is seen, with 1 s one of the double.
+/// So samples must be several seconds apart: with 10 s an overrun of a tenth is seen, with 1 s one of the double. It errs on the
+/// container's side.
 pub fn overrun(before: &RtUsage, after: &RtUsage, budget: RuntimeMicros) -> Option<Overrun> {
     let used = used(before, after)?;
     let periods = used.elapsed_ns.div_ceil(PERIOD_NS) + 1;
@@ -94,25 +95,21 @@ pub fn overrun(before: &RtUsage, after: &RtUsage, budget: RuntimeMicros) -> Opti
     (used.used_ns > allowed_ns).then_some(Overrun { used, allowed_ns })
 }
 
-/// Whether the kernel stops them, second after second, because they use all of their budget. No file of the container tells
+/// Whether they use all of their budget, so that the kernel stops them second after second. No file of the container tells
 /// it, and the scheduler's debug file is not read for it again and again: before 5.13 the kernel writes it down with interrupts off.
 ///
 /// Between the samples lie at least ⌊elapsed / 1 s⌋ − 1 whole periods, and a group that always wants to run gets the whole
-/// budget in each: with 10 s, nine tenths of the budget are taken for all of it. Who `was` stopped is called so until it uses less
-/// than three quarters of that, so that a program near the limit isn't news with each sample. Where samples are less than
-/// two seconds apart, nothing changes.
-pub fn throttled(before: &RtUsage, after: &RtUsage, budget: RuntimeMicros, was: bool) -> bool {
-    if u64::from(budget.get()) >= PERIOD_US {
-        return false;
-    }
+/// budget in each: with 10 s, nine tenths of the budget are taken for all of it. More than [`overrun`]'s bound is no
+/// sign of it: threads have come from other CPUs, or the kernel lends a group what others leave (RT_RUNTIME_SHARE, before 5.10).
+/// Threads that change their CPUs may be taken for it wrongly all the same. Samples must be two seconds apart or more.
+pub fn throttled(before: &RtUsage, after: &RtUsage, budget: RuntimeMicros) -> bool {
     let Some(used) = used(before, after) else {
         return false;
     };
     let periods = (used.elapsed_ns / PERIOD_NS).saturating_sub(1);
-    if periods == 0 {
-        return was;
-    }
     let all_ns = periods.saturating_mul(u64::from(budget.get()) * 1_000);
-    let enough_ns = if was { all_ns / 4 * 3 } else { all_ns };
-    used.used_ns >= enough_ns
+    u64::from(budget.get()) < PERIOD_US
+        && periods > 0
+        && used.used_ns >= all_ns
+        && overrun(before, after, budget).is_none()
 }

@@ -31,6 +31,9 @@ const LATER: Duration = Duration::from_secs(10);
 const MORE: Duration = Duration::from_millis(200);
 /// Between two samples of use.
 const SAMPLE: Duration = Duration::from_secs(10);
+const TOGETHER: Duration = Duration::from_secs(3);
+/// A container that uses all of its budget now and then is told as one that does: else the node's status changed each time.
+const STOPPED: Duration = Duration::from_mins(5);
 
 /// What is remembered of containers that ask for a policy, or whose use is watched.
 #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ pub struct Policies {
     /// How often each has been looked at, and when it is to be looked at again.
     looks: BTreeMap<ContainerId, Look>,
     samples: BTreeMap<ContainerId, Sample>,
+    /// When each was found last to use all of its budget.
+    stopped: BTreeMap<ContainerId, Instant>,
     again: Option<Duration>,
     /// That RLIMIT_RTPRIO can't be raised has been logged: it is so for every container, and was asked for by none.
     rtprio_told: bool,
@@ -166,6 +171,7 @@ impl Policies {
         self.setter.keep(|group| tree.groups.contains_key(group));
         self.looks.retain(|id, _| state.besides.contains_key(id));
         self.samples.retain(|id, _| state.besides.contains_key(id));
+        self.stopped.retain(|id, _| state.besides.contains_key(id));
         for assignment in &settled.assignments {
             let Some((id, group)) = &assignment.at else {
                 continue;
@@ -220,7 +226,8 @@ impl Policies {
         let Some(members) = members(ground) else {
             return;
         };
-        if self.time_to_sample(id).is_zero()
+        // Those that are due soon are sampled along: one round serves them all.
+        if self.time_to_sample(id) < TOGETHER
             && let Ok(now) = sample(host, members, group)
         {
             let before = self.samples.get(id);
@@ -235,8 +242,11 @@ impl Policies {
                     overrun.used.cpu,
                 )
             });
-            besides.throttled = enforced
-                && before.is_some_and(|before| throttled(before, &now, budget, besides.throttled));
+            if enforced && before.is_some_and(|before| throttled(before, &now, budget)) {
+                self.stopped.insert(id.clone(), Instant::now());
+            }
+            let stopped = self.stopped.get(id).filter(|_| enforced);
+            besides.throttled = stopped.is_some_and(|when| when.elapsed() < STOPPED);
             let sample = Sample {
                 when: Instant::now(),
                 budget,

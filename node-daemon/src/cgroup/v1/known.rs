@@ -18,6 +18,8 @@ const PERIODS: Duration = Duration::from_secs(10);
 /// so long taken for granted, as not all real-time threads are remembered. What is left to one are milliseconds, which a
 /// budget of 1 % gives in a second.
 const ON_ITS_WAY_OUT: Duration = Duration::from_secs(10);
+/// No more of a group's real-time threads are remembered.
+const MAX_THREADS: usize = 8;
 /// No more groups are remembered.
 const MAX_KNOWN: usize = 1 << 14;
 
@@ -59,6 +61,8 @@ struct Realtime {
     seen: Instant,
     /// Some of them, the lowest numbers: the first process of a PID namespace, which ends last, is most often the first.
     threads: Vec<i32>,
+    /// There were others.
+    more: bool,
 }
 
 impl Known {
@@ -143,16 +147,32 @@ impl Known {
         }
     }
 
-    /// Real-time threads are listed in a group.
-    pub(super) fn saw_realtime(&mut self, inode: u64, threads: Vec<i32>) {
-        if let Some(group) = self.groups.get_mut(&inode) {
-            let seen = Instant::now();
-            group.realtime = Some(Realtime { seen, threads });
+    /// Real-time threads are listed in a group, and perhaps `more` than these. Who was listed before and is `ending` counts on.
+    pub(super) fn saw_realtime(
+        &mut self,
+        inode: u64,
+        mut threads: Vec<i32>,
+        more: bool,
+        mut ending: impl FnMut(i32) -> bool,
+    ) {
+        let Some(group) = self.groups.get_mut(&inode) else {
+            return;
+        };
+        for tid in group.realtime.iter().flat_map(|before| &before.threads) {
+            if !threads.contains(tid) && ending(*tid) {
+                threads.push(*tid);
+            }
         }
+        threads.truncate(MAX_THREADS);
+        group.realtime = Some(Realtime {
+            seen: Instant::now(),
+            threads,
+            more,
+        });
     }
 
     /// Whether a group that lists no real-time thread may have one that is on its way out: one of those that it listed
-    /// last is `ending`, or it lists nobody (`empty`) and has only just listed some.
+    /// last is `ending`, or it has only just listed some and lists nobody (`empty`), or listed more than are remembered.
     pub(super) fn may_have_realtime(
         &mut self,
         inode: u64,
@@ -163,7 +183,7 @@ impl Known {
             return false;
         };
         let may = group.realtime.as_ref().is_some_and(|realtime| {
-            let lately = empty && realtime.seen.elapsed() < ON_ITS_WAY_OUT;
+            let lately = (empty || realtime.more) && realtime.seen.elapsed() < ON_ITS_WAY_OUT;
             lately || realtime.threads.iter().copied().any(ending)
         });
         if !may {
@@ -221,17 +241,26 @@ mod tests {
     fn real_time_threads_are_remembered_until_they_have_ended() {
         let mut known = Known::default();
         let is_7 = |tid| tid == 7;
-        known.saw_realtime(1, vec![7]);
+        known.saw_realtime(1, vec![7], false, is_7);
         assert!(!known.may_have_realtime(1, true, is_7), "not known");
         known.remember(1, 1_000_000, None);
         assert!(!known.may_have_realtime(1, true, is_7));
-        known.saw_realtime(1, vec![6, 7]);
+        known.saw_realtime(1, vec![6, 7], false, is_7);
         known.remember(1, 1_000_000, None);
         // Others are listed, and one that was is on its way out.
         assert!(known.may_have_realtime(1, false, is_7));
         assert!(known.may_have_realtime(1, true, |_| false));
         assert!(!known.may_have_realtime(1, false, |_| false));
         assert!(!known.may_have_realtime(1, true, is_7), "forgotten");
+        // One that ends is remembered beside those that are listed after it.
+        known.saw_realtime(1, vec![7], false, is_7);
+        known.saw_realtime(1, vec![8], false, is_7);
+        assert!(known.may_have_realtime(1, false, is_7));
+        known.saw_realtime(1, vec![8], false, |_| false);
+        assert!(!known.may_have_realtime(1, false, is_7));
+        // Not all are remembered.
+        known.saw_realtime(1, vec![8], true, is_7);
+        assert!(known.may_have_realtime(1, false, |_| false));
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl<'a> Reading<'a> {
             && self.threads_count(path)
             && let Some(open) = self.folder.group(path)?
         {
-            realtime_tasks = matches!(threads(&open, "")?, Threads::Realtime(_));
+            realtime_tasks = matches!(threads(&open, "")?, Threads::Realtime { .. });
         }
         let group = Group {
             runtime_us,
@@ -217,21 +217,20 @@ impl<'a> Reading<'a> {
     /// that it was the first of (the first one of a PID namespace, `zap_pid_ns_processes`), and is in the group all the
     /// same: zero is not refused over it, and if the budget is used up at that moment, it never ends, nor does its container.
     fn realtime(&mut self, open: &Open<'_>, name: &str, inode: u64) -> Result<bool, CgroupError> {
-        let empty = match threads(open, name)? {
-            Threads::Realtime(threads) => {
-                self.known.saw_realtime(inode, threads);
-                return Ok(true);
-            }
-            Threads::Ordinary => false,
-            Threads::None => true,
-        };
         let host = self.host;
         let ending = |tid| {
             let stat = host.read(&format!("/proc/{tid}/stat")).ok();
             let found = stat.and_then(|stat| Found::parse(&stat));
             found.is_some_and(|found| found.ends_in_real_time())
         };
-        Ok(self.known.may_have_realtime(inode, empty, ending))
+        Ok(match threads(open, name)? {
+            Threads::Realtime { some, more } => {
+                self.known.saw_realtime(inode, some, more, ending);
+                true
+            }
+            Threads::Ordinary => self.known.may_have_realtime(inode, false, ending),
+            Threads::None => self.known.may_have_realtime(inode, true, ending),
+        })
     }
 
     fn threads_count(&self, path: &str) -> bool {
@@ -243,30 +242,37 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// So many real-time threads of a group are remembered.
-const MAX_REMEMBERED: usize = 4;
+/// So many real-time threads of a group are looked for, and so many others behind the first one.
+const MAX_REALTIME: usize = 4;
+const MAX_BEHIND: usize = 64;
 
 /// Which threads are directly in a group.
 enum Threads {
     None,
     Ordinary,
-    /// With SCHED_FIFO or SCHED_RR: the first [`MAX_REMEMBERED`] of them.
-    Realtime(Vec<i32>),
+    /// With SCHED_FIFO or SCHED_RR: some of them, and whether there may be more.
+    Realtime {
+        some: Vec<i32>,
+        more: bool,
+    },
 }
 
 fn threads(open: &Open<'_>, name: &str) -> Result<Threads, CgroupError> {
-    let mut realtime = Vec::new();
-    let mut count = 0;
+    let mut some = Vec::new();
+    let (mut count, mut behind) = (0, 0);
+    let mut more = false;
     open.each_number(name, TASKS, |tid| {
         count += 1;
+        behind += usize::from(!some.is_empty());
+        more = count > MAX_TASKS || some.len() >= MAX_REALTIME || behind > MAX_BEHIND;
         // One that is gone is none.
-        if sched::get(tid).is_ok_and(|thread| thread.is_realtime()) {
-            realtime.push(tid);
+        if !more && sched::get(tid).is_ok_and(|thread| thread.is_realtime()) {
+            some.push(tid);
         }
-        count <= MAX_TASKS && realtime.len() < MAX_REMEMBERED
+        !more
     })?;
-    Ok(if count > MAX_TASKS || !realtime.is_empty() {
-        Threads::Realtime(realtime)
+    Ok(if more || !some.is_empty() {
+        Threads::Realtime { some, more }
     } else if count == 0 {
         Threads::None
     } else {
