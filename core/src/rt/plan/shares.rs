@@ -148,6 +148,11 @@ impl<'a> Shares<'a> {
             };
             changes.push((at, own, children, share));
             if share == self.finals[at] {
+                // Those above have room left, as that of a container that has just ended: it is nobody's to give when the
+                // pods have more than the node's capacity, which has become smaller.
+                if self.is_over(bounds) {
+                    return false;
+                }
                 break;
             }
             if !self.fits(at, share, bounds) {
@@ -195,6 +200,14 @@ impl<'a> Shares<'a> {
             }
         }
         micros_in(free.min(bounds.pods))
+    }
+
+    /// The pods together have more than they may.
+    fn is_over(&self, bounds: Bounds) -> bool {
+        let mut nodes = self.nodes.iter().zip(&self.finals);
+        nodes.any(|(node, share)| {
+            node.is_pods_group && ratio(*share, node.group.period_us) > bounds.pods
+        })
     }
 
     fn fits(&self, index: usize, share: i64, bounds: Bounds) -> bool {

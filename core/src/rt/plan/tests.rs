@@ -393,3 +393,34 @@ fn what_is_beside_a_way_may_be_remembered() {
     );
     assert_eq!(way, before);
 }
+
+/// The capacity has become smaller, and those above still have what a container had that is gone.
+#[test]
+fn room_that_is_left_above_is_nobodys_when_the_pods_have_more_than_the_capacity() {
+    let new = format!("{BURSTABLE}/pod2/new");
+    let tree = tree(&[
+        ("/kubepods", 61_000),
+        (BURSTABLE, 61_000),
+        (POD, 41_000),
+        (MAIN, 41_000),
+        (&format!("{BURSTABLE}/pod2"), 0),
+        (&new, 0),
+    ]);
+    let free = |capacity_us, complete| {
+        let limits = Limits {
+            capacity_us,
+            ..limits()
+        };
+        let wanted = Wanted {
+            complete,
+            ..wanted(&[(MAIN, 41_000), (&new, 15_000)])
+        };
+        let plan = plan(&wanted, &tree, &limits);
+        assert_eq!(plan.granted.get(MAIN), Some(&41_000), "it has it");
+        plan.granted.contains_key(&new)
+    };
+    for complete in [false, true] {
+        assert!(!free(30_000, complete));
+        assert!(free(61_000, complete));
+    }
+}
