@@ -106,9 +106,9 @@ async fn main() -> anyhow::Result<()> {
 const WORDS: &str = "\
 What this is: the daemon as it is shipped (profile small) with its shipped rights on a node of real parts, whose kubelet is
 ended: pods are objects of the API server, and this program makes their groups and bundles as kubelet and containerd do, one
-after the other at random times. Without the hook: from before the container's mkdir until this program has woken by the kernel's
-word that cpu.rt_runtime_us was written, and has read the value; the aim is a median below 500 µs and a p99 below 3000 µs. The
-hook: its program from its start to its end, budget in place; the script that calls it on OpenShift is not in it.";
+after the other at random times. Without the hook: from before the container's mkdir until a thread on another CPU has woken by the
+kernel's word that cpu.rt_runtime_us was written, and has read the value; the aim is a median below 500 µs and a p99 below
+3000 µs. The hook: its program from its start to its end, budget in place; the script that calls it on OpenShift is not in it.";
 
 /// One number after the other, each a pod of its own.
 async fn run(

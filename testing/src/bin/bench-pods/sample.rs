@@ -1,5 +1,6 @@
 //! One container of one pod, timed: from the mkdir of its group to its budget, or the hook's run. What is timed does nothing
-//! but what a runtime does; all else is before and after it.
+//! but what a runtime does; all else is before and after it. The kernel often starts the daemon on the CPU of the mkdir, in
+//! front of who made the group, and there it goes on when the budget is written: so another CPU watches.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -7,12 +8,16 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::unistd::Pid;
 use realtime_core::names::HOOK_SOCKET;
 use serde_json::{Value, json};
 
@@ -57,13 +62,41 @@ pub fn appearing(
     let sandbox = before(node, pod, &groups)?;
     let bundle = node.bundle(pod, &groups.id, false)?;
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
+    inotify.add_watch(&groups.pod, AddWatchFlags::IN_CREATE)?;
+    let here = sched_getcpu()?;
+    let (waits, ready) = mpsc::channel();
 
-    let began = Instant::now();
-    fs::create_dir(&groups.container)?;
-    made(&groups.id);
-    let took = until_budget(&inotify, &groups.container, began)?;
+    let (began, seen) = thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let elsewhere = leave(here);
+            waits.send(())?;
+            elsewhere?;
+            wait(&inotify, Instant::now(), LIMIT)?;
+            until_budget(&inotify, &groups.container)
+        });
+        ready.recv()?;
+        let began = Instant::now();
+        fs::create_dir(&groups.container)?;
+        made(&groups.id);
+        let seen = watcher
+            .join()
+            .map_err(|_| anyhow!("the watcher panicked"))??;
+        anyhow::Ok((began, seen))
+    })?;
     after(&groups, &[sandbox, bundle])?;
-    Ok(took)
+    Ok(seen - began)
+}
+
+/// To the CPUs of this thread but that one, if there are others.
+fn leave(cpu: usize) -> anyhow::Result<()> {
+    let this = Pid::from_raw(0);
+    let mut others: CpuSet = sched_getaffinity(this)?;
+    others.unset(cpu)?;
+    let any = (0..CpuSet::count()).any(|cpu| others.is_set(cpu).unwrap_or(false));
+    if any {
+        sched_setaffinity(this, &others)?;
+    }
+    Ok(())
 }
 
 /// The container of a pod that a kubelet starts.
@@ -93,12 +126,13 @@ pub fn started(node: &Node, pod: &Pod) -> anyhow::Result<Duration> {
         }
     };
     inotify.rm_watch(watch)?;
-    until_budget(&inotify, &made[1], began)
+    Ok(until_budget(&inotify, &made[1])? - began)
 }
 
-/// Until the kernel tells of a write after which the group has its budget. Who looked again and again without a pause would
-/// keep the daemon from the CPU that both wake on.
-fn until_budget(inotify: &Inotify, group: &Path, began: Instant) -> anyhow::Result<Duration> {
+/// Until the kernel tells of a write after which the group has its budget: when that was seen. Who looked again and again
+/// without a pause could keep the daemon from its CPU.
+fn until_budget(inotify: &Inotify, group: &Path) -> anyhow::Result<Instant> {
+    let began = Instant::now();
     let file = group.join(RUNTIME);
     let wanted = format!("{BUDGET}\n");
     let mut text = [0; 32];
@@ -106,7 +140,7 @@ fn until_budget(inotify: &Inotify, group: &Path, began: Instant) -> anyhow::Resu
     inotify.add_watch(&file, AddWatchFlags::IN_MODIFY)?;
     loop {
         let length = open.read_at(&mut text, 0)?;
-        let now = began.elapsed();
+        let now = Instant::now();
         if text[..length] == *wanted.as_bytes() {
             return Ok(now);
         }
@@ -174,7 +208,7 @@ impl Process {
     /// Ends it.
     pub fn end(mut self) -> anyhow::Result<()> {
         let pid = i32::try_from(self.pids[0])?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL)?;
+        nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::SIGKILL)?;
         self.nsenter.wait()?;
         Ok(())
     }
