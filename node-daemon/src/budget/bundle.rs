@@ -20,8 +20,8 @@ const BUNDLES: [&str; 3] = [
 ];
 /// A specification has some 20 kB; a larger one is none, and is not read.
 const LIMIT: u64 = 1 << 20;
-/// Room for an ordinary one, so that it is read at once: a start waits for it.
-const ORDINARY: usize = 32 << 10;
+/// An ordinary one is read at once, and into no memory that has to be taken first: a start waits for it.
+const ORDINARY: usize = 16 << 10;
 
 #[derive(Deserialize)]
 struct Specification {
@@ -32,15 +32,8 @@ struct Specification {
 /// What a container's own runtime says of it; `None`: nothing.
 pub fn known(host: &Host, id: &ContainerId) -> Option<Known> {
     for place in BUNDLES {
-        let Ok(file) = host.open(&place.replace("{}", id.as_str())) else {
-            continue;
-        };
-        let mut text = Vec::with_capacity(ORDINARY);
-        if file.take(LIMIT).read_to_end(&mut text).is_err() {
-            continue;
-        }
         // Half written: the runtime is at it, and the API's word comes later.
-        let Ok(specification) = serde_json::from_slice::<Specification>(&text) else {
+        let Some(specification) = read(host, &place.replace("{}", id.as_str())) else {
             continue;
         };
         let identity = Identity::of(&specification.annotations)?;
@@ -51,6 +44,21 @@ pub fn known(host: &Host, id: &ContainerId) -> Option<Known> {
         });
     }
     None
+}
+
+fn read(host: &Host, path: &str) -> Option<Specification> {
+    let mut file = host.open(path).ok()?;
+    let mut ordinary = [0; ORDINARY];
+    let mut length = 0;
+    while length < ORDINARY {
+        match file.read(&mut ordinary[length..]).ok()? {
+            0 => return serde_json::from_slice(&ordinary[..length]).ok(),
+            count => length += count,
+        }
+    }
+    let mut text = ordinary.to_vec();
+    file.take(LIMIT).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 #[cfg(test)]
@@ -80,6 +88,14 @@ mod tests {
             ("spinner", Some("main"))
         );
         write(&annotations("sandbox").to_string());
+        assert_eq!(known(&host, &id), Some(Known::Nobody));
+        let mut large = annotations("sandbox");
+        large["process"] = "x".repeat(3 * ORDINARY).into();
+        write(&large.to_string());
+        assert_eq!(known(&host, &id), Some(Known::Nobody));
+        let exact = annotations("sandbox").to_string();
+        let blanks = " ".repeat(ORDINARY - exact.len());
+        write(&(exact + &blanks));
         assert_eq!(known(&host, &id), Some(Known::Nobody));
         write(r#"{"annotations": {"io.kub"#);
         assert_eq!(known(&host, &id), None);

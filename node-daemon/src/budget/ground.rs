@@ -1,6 +1,7 @@
 //! What the engine stands on: the node's mode, its rules, and the hierarchy in which containers' groups are. Looked at
 //! when the settings change, and again while the kubelet's group isn't there. Decides nothing.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use realtime_core::api::realtime_node::BudgetMode;
@@ -121,12 +122,23 @@ impl Ground {
 
     /// The rules for pods.
     pub fn rules(&self, settings: &Settings, cache: &Cache) -> NodeRules {
+        self.rules_with(settings, cache.allowed.clone())
+    }
+
+    /// The rules for pods of one namespace: of the others it isn't told whether they may ask.
+    pub fn rules_in(&self, namespace: &str, settings: &Settings, cache: &Cache) -> NodeRules {
+        let one =
+            |allowed: &BTreeSet<String>| allowed.get(namespace).cloned().into_iter().collect();
+        self.rules_with(settings, cache.allowed.as_ref().map(one))
+    }
+
+    fn rules_with(&self, settings: &Settings, namespaces: Option<BTreeSet<String>>) -> NodeRules {
         NodeRules {
             mode: self.mode.mode,
             smallest: self.smallest,
             largest: settings.largest,
             isolated_domains: self.isolated_domains,
-            namespaces: cache.allowed.clone(),
+            namespaces,
         }
     }
 

@@ -194,7 +194,6 @@ impl Round<'_> {
         let (Scope::Around(group) | Scope::Way(group)) = scope else {
             return Served::NotYet;
         };
-        let rules = self.ground.rules(self.settings, cache);
         let mut tree = match self.ground.read(scope) {
             Ok(tree) => tree,
             Err(error) => {
@@ -206,7 +205,8 @@ impl Round<'_> {
             return Served::NotYet;
         };
         let key = (whose.namespace.clone(), whose.pod.clone());
-        // The other pods' annotations, however many they are, are not this start's matter.
+        // The other pods' annotations and namespaces, however many they are, are not this start's matter.
+        let rules = self.ground.rules_in(&key.0, self.settings, cache);
         let pod = cache.asking.get(&key);
         let pods = pod
             .map(|pod| (key.clone(), pod.clone()))

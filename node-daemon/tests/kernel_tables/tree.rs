@@ -96,6 +96,42 @@ fn what_is_around_a_group_is_the_way_to_it_and_what_is_beside_the_way() {
     );
 }
 
+/// On a way nobody waits for a list of the groups beside: those of the reading before are read, each anew.
+#[test]
+fn groups_beside_are_read_from_the_list_of_the_reading_before() {
+    let Some(bench) = Bench::with(20_000) else {
+        return;
+    };
+    bench.make_with(PODS, 7_000);
+    bench.make_with("other", 5_000);
+    bench.make("kubepods/pod1");
+    let pod = bench.group("kubepods/pod1");
+    let has = |scope: Scope<'_>, name: &str| {
+        let tree = tree(&bench, scope);
+        assert_eq!(tree.groups[&bench.top].runtime_us, 20_000);
+        assert_eq!(tree.groups[&bench.group(PODS)].runtime_us, 7_000);
+        let group = tree.groups.get(&bench.group(name));
+        group.map(|group| group.runtime_us)
+    };
+    for micros in [5_000, 4_000, 3_000] {
+        bench.write("other", &micros.to_string()).unwrap();
+        assert_eq!(has(Scope::Way(&pod), "other"), Some(micros));
+    }
+    // A new one is seen by the next reading that lists.
+    bench.make_with("late", 1_000);
+    assert_eq!(has(Scope::Way(&pod), "late"), None);
+    assert_eq!(has(Scope::Around(&pod), "late"), Some(1_000));
+    assert_eq!(has(Scope::Way(&pod), "late"), Some(1_000));
+    // One that is gone, and one that has come in its place.
+    fs::remove_dir(bench.path("other")).unwrap();
+    assert_eq!(has(Scope::Way(&pod), "other"), None);
+    bench.make("other");
+    assert_eq!(has(Scope::Around(&pod), "other"), Some(0));
+    fs::remove_dir(bench.path("other")).unwrap();
+    bench.make("other");
+    assert_eq!(has(Scope::Way(&pod), "other"), Some(0));
+}
+
 /// The reader holds the budgets' files of groups open: that must not keep a removed one's budget.
 #[test]
 fn a_group_that_was_read_gives_its_budget_back_when_it_is_removed() {

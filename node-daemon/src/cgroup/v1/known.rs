@@ -22,12 +22,16 @@ const ON_ITS_WAY_OUT: Duration = Duration::from_secs(10);
 const MAX_THREADS: usize = 8;
 /// No more groups are remembered.
 const MAX_KNOWN: usize = 1 << 14;
+/// Of no more groups beside the pods' group, and beside one above it, the names are remembered.
+const MAX_BESIDE: usize = 64;
 
 /// By inode: as long as a file of a group is held, no other group gets its number.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     groups: HashMap<u64, Remembered>,
     ways: HashMap<String, Held>,
+    /// By a group above the pods' group: the paths and inodes of those directly below it, and of the root group its own.
+    beside: HashMap<String, Vec<(String, u64)>>,
     open: usize,
     /// Whole readings up to now.
     round: u64,
@@ -78,8 +82,9 @@ impl Known {
     }
 
     /// A whole reading has ended: what it hasn't seen is gone.
-    pub(super) fn forget_the_rest(&mut self) {
+    pub(super) fn forget_the_rest(&mut self, seen: impl Fn(&str) -> bool) {
         let round = self.round;
+        self.ways.retain(|path, _| seen(path));
         self.groups.retain(|_, group| group.round == round);
         let held = |group: &&Remembered| group.file.is_some();
         self.open = self.groups.values().filter(held).count();
@@ -97,6 +102,25 @@ impl Known {
             self.ways.clear();
         }
         self.ways.insert(path.to_owned(), held);
+    }
+
+    /// Whether there is room for groups on ways that will only perhaps be needed.
+    pub(super) fn has_room_for_ways(&self) -> bool {
+        self.ways.len() < MAX_WAYS / 2
+    }
+
+    /// What is directly below a group above the pods' group.
+    pub(super) fn saw_beside(&mut self, above: &str, groups: Vec<(String, u64)>) {
+        if groups.len() <= MAX_BESIDE {
+            self.beside.insert(above.to_owned(), groups);
+        } else {
+            self.beside.remove(above);
+        }
+    }
+
+    /// What was directly below it when it was listed last.
+    pub(super) fn beside(&self, above: &str) -> Option<&[(String, u64)]> {
+        self.beside.get(above).map(Vec::as_slice)
     }
 
     /// What was seen of a group's period: one on a way has it, too.
@@ -226,7 +250,7 @@ mod tests {
         assert_eq!(known.period_us(2), None);
         known.remember(2, 500_000, None);
         known.remember(2, 500_000, Some(file()));
-        known.forget_the_rest();
+        known.forget_the_rest(|_| true);
         assert_eq!(known.open(), 1);
         assert!(known.file(1).is_none() && known.period_us(3).is_none());
         assert!(known.file(2).is_some() && known.period_us(2) == Some(500_000));
@@ -282,6 +306,8 @@ mod tests {
         );
         known.let_go("/pods/199");
         assert!(known.on_way("/pods/199").is_none());
+        known.forget_the_rest(|path| path == "/pods/198");
+        assert!(known.on_way("/pods/198").is_some() && known.on_way("/pods/197").is_none());
     }
 
     #[test]

@@ -55,7 +55,9 @@ impl<'a> Reading<'a> {
             Scope::Way(group) => {
                 let pods_group = self.pods_group;
                 for above in way(pods_group).filter(|above| *above != pods_group) {
-                    self.below(above)?;
+                    if !self.as_listed(above)? {
+                        self.below(above)?;
+                    }
                 }
                 for path in way(group).filter(|path| is_at_or_below(path, pods_group)) {
                     self.alone(path)?;
@@ -75,7 +77,8 @@ impl<'a> Reading<'a> {
                         next.extend(self.below(&group)?);
                     }
                 }
-                self.known.forget_the_rest();
+                let seen = &self.tree.groups;
+                self.known.forget_the_rest(|path| seen.contains_key(path));
             }
         }
         Ok(self.tree)
@@ -106,6 +109,14 @@ impl<'a> Reading<'a> {
         }
         let mut children = Vec::new();
         open.each_child(|name, inode| children.push((name.to_owned(), inode)))?;
+        if group != self.pods_group && is_at_or_below(self.pods_group, group) {
+            let root = (group == "/").then(|| (group.to_owned(), ROOT));
+            let below = children
+                .iter()
+                .map(|(name, inode)| (child(group, name), *inode));
+            self.known
+                .saw_beside(group, root.into_iter().chain(below).collect());
+        }
         let mut found = Vec::with_capacity(children.len());
         for (name, inode) in children {
             if self.tree.groups.len() >= MAX_GROUPS {
@@ -114,6 +125,34 @@ impl<'a> Reading<'a> {
             found.extend(self.one(&open, &name, inode)?);
         }
         Ok(found)
+    }
+
+    /// The same for a group above the pods' group, by the list of the reading before and the files that are held; says no
+    /// when one of them is gone, or not held. Nobody waits for a list of groups that seldom change.
+    fn as_listed(&mut self, above: &str) -> Result<bool, CgroupError> {
+        let Some(listed) = self.known.beside(above) else {
+            return Ok(false);
+        };
+        for (path, inode) in listed {
+            let (Some(file), Some(period_us)) =
+                (self.known.file(*inode), self.known.period_us(*inode))
+            else {
+                return Ok(false);
+            };
+            if path == self.pods_group {
+                continue; // on the way, and read there
+            }
+            let Some(runtime_us) = number_in(file, || self.folder.path(path, RUNTIME))? else {
+                return Ok(false);
+            };
+            let group = Group {
+                runtime_us,
+                period_us,
+                realtime_tasks: false,
+            };
+            self.tree.groups.insert(path.clone(), group);
+        }
+        Ok(true)
     }
 
     /// Reads one group, and gives its path if it is there.
@@ -136,8 +175,26 @@ impl<'a> Reading<'a> {
             period_us,
             realtime_tasks,
         };
+        if runtime_us == 0
+            && self.is_asking_pods(&path)
+            && self.known.on_way(&path).is_none()
+            && self.known.has_room_for_ways()
+            && let Some(file) = self.folder.open_both(&path, RUNTIME)?
+        {
+            // Its containers come soon, and nothing shall have to be opened then but theirs.
+            self.known.hold(&path, Held { file, period_us });
+        }
         self.tree.groups.insert(path.clone(), group);
         Ok(Some(path))
+    }
+
+    /// A pod's own group, of a pod that asks.
+    fn is_asking_pods(&self, path: &str) -> bool {
+        let Scope::Pods(pods) = self.scope else {
+            return false;
+        };
+        group::locate(path)
+            .is_some_and(|located| located.container.is_none() && pods.contains(&located.pod))
     }
 
     /// Runtime and period; `None` when the group is gone. The period is remembered for a while: nobody changes one in the
