@@ -2,7 +2,7 @@
 //! Reads; believes only what `core::rt::identity` can read.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 
 use realtime_core::rt::group::ContainerId;
 use realtime_core::rt::identity::Identity;
@@ -21,7 +21,7 @@ const BUNDLES: [&str; 3] = [
 /// A specification has some 20 kB; a larger one is none, and is not read.
 const LIMIT: u64 = 1 << 20;
 /// An ordinary one is read at once, and into no memory that has to be taken first: a start waits for it.
-const ORDINARY: usize = 16 << 10;
+const ORDINARY: usize = 32 << 10;
 
 #[derive(Deserialize)]
 struct Specification {
@@ -46,18 +46,25 @@ pub fn known(host: &Host, id: &ContainerId) -> Option<Known> {
     None
 }
 
+#[allow(
+    clippy::large_stack_arrays,
+    reason = "to take memory for each start costs some 20 µs of it"
+)]
 fn read(host: &Host, path: &str) -> Option<Specification> {
     let mut file = host.open(path).ok()?;
     let mut ordinary = [0; ORDINARY];
     let mut length = 0;
     while length < ORDINARY {
-        match file.read(&mut ordinary[length..]).ok()? {
-            0 => return serde_json::from_slice(&ordinary[..length]).ok(),
-            count => length += count,
+        match file.read(&mut ordinary[length..]) {
+            Ok(0) => return serde_json::from_slice(&ordinary[..length]).ok(),
+            Ok(count) => length += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return None,
         }
     }
     let mut text = ordinary.to_vec();
-    file.take(LIMIT).read_to_end(&mut text).ok()?;
+    let rest = LIMIT - u64::try_from(ORDINARY).ok()?;
+    file.take(rest).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 

@@ -74,7 +74,8 @@ impl Folder {
         self.links(group).is_some_and(|links| links != 2)
     }
 
-    fn links(&self, group: &str) -> Option<u64> {
+    /// The links of a group's folder: its own two, and one from each group directly below. `None` when it isn't there.
+    pub(super) fn links(&self, group: &str) -> Option<u64> {
         let found = fs::statat(&self.open, relative(group).ok()?, AtFlags::SYMLINK_NOFOLLOW);
         found.ok().map(|found| found.st_nlink)
     }

@@ -51,7 +51,7 @@ pub enum Scope<'a> {
     /// raise this one group.
     Around(&'a str),
     /// A group that is new (its period isn't looked at), what is directly below it, the groups above it, and those beside
-    /// the pods' group and above that were there at the reading before. Enough for who remembers what the other pods have.
+    /// the pods' group and above. Enough for who remembers what the other pods have.
     Way(&'a str),
 }
 

@@ -189,7 +189,7 @@ nri_plugin_config_dir = "/run/nri/conf.d"
             // The machine is what it is, and its disk, memory and swap are not the node's alone.
             "failSwapOn": false,
             // With it a kubelet 1.34 looks for its own node from a second goroutine while it still makes what that needs
-            // (`wipeResourceSlices`), and now and then ends with a panic in its first second. systemd would start it again.
+            // (`wipeResourceSlices`), and now and then ends with a panic in its first second. systemd would start it again. (1.35 refuses the gate.)
             "featureGates": { "DynamicResourceAllocation": false },
             "failCgroupV1": false,
             "evictionHard": {

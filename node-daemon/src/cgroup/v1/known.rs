@@ -1,5 +1,6 @@
-//! What is remembered of groups from one reading to the next: the period, and the budget's file held open. Opening a
-//! file takes five times as long as reading it, and there are as many groups as a node has containers.
+//! What is remembered of groups from one reading to the next: the period, the budget's file held open, and which groups are
+//! beside the pods' group. Opening a file takes five times as long as reading it, and there are as many groups as a node has
+//! containers.
 //!
 //! A budget is never remembered: each is read anew. A held file keeps no budget and no group from going.
 
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 /// No more files are held open: enough for the groups of a full node, and well below the 1024 that a process may have open
 /// by default. The kernel has a page for each.
 const MAX_OPEN: usize = 512;
-/// No more of them on ways: the pods' group, the classes', and those of the pods whose containers came last.
-const MAX_WAYS: usize = 64;
+/// No more of them on ways: the pods' group, the classes', and those of the pods whose containers came last or will come.
+const MAX_WAYS: usize = 128;
 /// Until periods are looked at again.
 const PERIODS: Duration = Duration::from_secs(10);
 /// A thread on its way out is listed no more, and is in the group's budget until its end. Of a group that lists none that is
@@ -81,10 +82,10 @@ impl Known {
         }
     }
 
-    /// A whole reading has ended: what it hasn't seen is gone.
-    pub(super) fn forget_the_rest(&mut self, seen: impl Fn(&str) -> bool) {
+    /// A whole reading has ended: what it hasn't seen is gone. Of ways those are kept that `may_be_written`.
+    pub(super) fn forget_the_rest(&mut self, may_be_written: impl Fn(&str) -> bool) {
         let round = self.round;
-        self.ways.retain(|path, _| seen(path));
+        self.ways.retain(|path, _| may_be_written(path));
         self.groups.retain(|_, group| group.round == round);
         let held = |group: &&Remembered| group.file.is_some();
         self.open = self.groups.values().filter(held).count();
@@ -308,6 +309,7 @@ mod tests {
         assert!(known.on_way("/pods/199").is_none());
         known.forget_the_rest(|path| path == "/pods/198");
         assert!(known.on_way("/pods/198").is_some() && known.on_way("/pods/197").is_none());
+        assert!(known.has_room_for_ways());
     }
 
     #[test]

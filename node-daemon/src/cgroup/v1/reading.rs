@@ -77,8 +77,15 @@ impl<'a> Reading<'a> {
                         next.extend(self.below(&group)?);
                     }
                 }
+                // A container that has its budget is written to no more.
                 let seen = &self.tree.groups;
-                self.known.forget_the_rest(|path| seen.contains_key(path));
+                let is_settled = |path: &str, group: &Group| {
+                    let is_container = |located: group::Located| located.container.is_some();
+                    group.runtime_us != 0 && group::locate(path).is_some_and(is_container)
+                };
+                let may_be_written =
+                    |path: &str| seen.get(path).is_some_and(|group| !is_settled(path, group));
+                self.known.forget_the_rest(may_be_written);
             }
         }
         Ok(self.tree)
@@ -127,8 +134,8 @@ impl<'a> Reading<'a> {
         Ok(found)
     }
 
-    /// The same for a group above the pods' group, by the list of the reading before and the files that are held; says no
-    /// when one of them is gone, or not held. Nobody waits for a list of groups that seldom change.
+    /// The same for a group above the pods' group, by the list that was made last and the files that are held; says no when
+    /// it doesn't have the groups that are there. To list them takes longer than to read them.
     fn as_listed(&mut self, above: &str) -> Result<bool, CgroupError> {
         let Some(listed) = self.known.beside(above) else {
             return Ok(false);
@@ -139,9 +146,6 @@ impl<'a> Reading<'a> {
             else {
                 return Ok(false);
             };
-            if path == self.pods_group {
-                continue; // on the way, and read there
-            }
             let Some(runtime_us) = number_in(file, || self.folder.path(path, RUNTIME))? else {
                 return Ok(false);
             };
@@ -152,10 +156,12 @@ impl<'a> Reading<'a> {
             };
             self.tree.groups.insert(path.clone(), group);
         }
-        Ok(true)
+        // All of these are there, so that there are others if there are more.
+        let children = listed.len() - usize::from(above == "/");
+        Ok(self.folder.links(above) == u64::try_from(children + 2).ok())
     }
 
-    /// Reads one group, and gives its path if it is there.
+    /// Reads one group, and gives its path if it is there. The file of a pod that asks is held for its containers.
     fn one(
         &mut self,
         open: &Open<'_>,
@@ -176,10 +182,10 @@ impl<'a> Reading<'a> {
             realtime_tasks,
         };
         if runtime_us == 0
-            && self.is_asking_pods(&path)
-            && self.known.on_way(&path).is_none()
             && self.known.has_room_for_ways()
-            && let Some(file) = self.folder.open_both(&path, RUNTIME)?
+            && self.known.on_way(&path).is_none()
+            && self.is_asking_pods(&path)
+            && let Ok(Some(file)) = self.folder.open_both(&path, RUNTIME)
         {
             // Its containers come soon, and nothing shall have to be opened then but theirs.
             self.known.hold(&path, Held { file, period_us });

@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::Pod;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 use realtime_core::names::HOOK_SOCKET;
 use serde_json::{Value, json};
 
@@ -63,18 +63,17 @@ pub fn appearing(
     let bundle = node.bundle(pod, &groups.id, false)?;
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
     inotify.add_watch(&groups.pod, AddWatchFlags::IN_CREATE)?;
-    let here = sched_getcpu()?;
     let (waits, ready) = mpsc::channel();
 
     let (began, seen) = thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            let elsewhere = leave(here);
-            waits.send(())?;
-            elsewhere?;
-            wait(&inotify, Instant::now(), LIMIT)?;
-            until_budget(&inotify, &groups.container)
+        let (inotify, group) = (&inotify, &groups.container);
+        let watcher = scope.spawn(move || {
+            waits.send(gettid())?;
+            drop(waits);
+            wait(inotify, Instant::now(), LIMIT)?;
+            until_budget(inotify, group)
         });
-        ready.recv()?;
+        leave(ready.recv()?, sched_getcpu()?)?;
         let began = Instant::now();
         fs::create_dir(&groups.container)?;
         made(&groups.id);
@@ -87,14 +86,13 @@ pub fn appearing(
     Ok(seen - began)
 }
 
-/// To the CPUs of this thread but that one, if there are others.
-fn leave(cpu: usize) -> anyhow::Result<()> {
-    let this = Pid::from_raw(0);
-    let mut others: CpuSet = sched_getaffinity(this)?;
+/// Has a thread leave a CPU, if it may run on others.
+fn leave(thread: Pid, cpu: usize) -> anyhow::Result<()> {
+    let mut others: CpuSet = sched_getaffinity(thread)?;
     others.unset(cpu)?;
     let any = (0..CpuSet::count()).any(|cpu| others.is_set(cpu).unwrap_or(false));
     if any {
-        sched_setaffinity(this, &others)?;
+        sched_setaffinity(thread, &others)?;
     }
     Ok(())
 }
