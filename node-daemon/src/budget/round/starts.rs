@@ -60,19 +60,27 @@ impl Round<'_> {
     }
 }
 
+/// As often a group's processes are listed: those of a runtime end within moments.
+const LISTS: u32 = 3;
+/// So many of them are looked at.
+const LOOKS: usize = 4;
+
 /// Whether a container's program has not begun: nothing is in its group, or only the runtime's own process that will
 /// become it. `None`: it can't be seen.
 fn before_start(host: &Host, ground: &Ground, group: &str) -> Option<bool> {
-    let processes = ground.processes(group);
-    let mut begun = false;
-    for pid in processes.iter().take(4) {
-        begun |= !is_runtimes(host, *pid)?;
+    for _ in 0..LISTS {
+        let processes = ground.processes(group);
+        let looks = processes.iter().take(LOOKS);
+        let are_runtimes: Vec<Option<bool>> = looks.map(|pid| is_runtimes(host, *pid)).collect();
+        if let Some(begun) = begun::has_begun(&are_runtimes) {
+            return Some(!begun);
+        }
     }
-    Some(!begun)
+    None
 }
 
 fn is_runtimes(host: &Host, pid: i32) -> Option<bool> {
     let name = host.read(&format!("/proc/{pid}/comm")).ok()?;
     let line = host.read(&format!("/proc/{pid}/cmdline")).ok()?;
-    Some(begun::is_runtimes(&name, &line))
+    begun::is_runtimes(&name, &line)
 }
