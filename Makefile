@@ -32,11 +32,6 @@ test-churn: ## 10,000 pods (CHURN_PODS=…) come and go under a daemon that is k
 	@hack/setup.sh test
 	CHURN_PODS=$${CHURN_PODS:-10000} $(CARGO) test --locked --package realtime-node-daemon --test churn -- --nocapture
 
-.PHONY: test-starts
-test-starts: ## 1,000 starts, of which 200 are pods on containerd and CRI-O, each real-time from its first instruction; `test` has 300.
-	@hack/setup.sh test
-	STARTS=all $(CARGO) test --locked --package realtime-node-daemon --test starts -- --nocapture
-
 .PHONY: test-fuzz
 test-fuzz: ## The property tests with a large number of cases (CASES=…), in release mode.
 	@PROPTEST_CASES=$${CASES:-200000} $(CARGO) test --locked --release --package realtime-core

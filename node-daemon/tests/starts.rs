@@ -1,8 +1,7 @@
 //! Before the first instruction: many starts of a program whose first act is to ask for SCHED_FIFO, and which fails when it
 //! doesn't get it, on a real node with the real daemon. As pods through containerd and NRI, as pods through CRI-O and the OCI
-//! hook with NRI switched off, and by runc with the same hook. And a daemon that is killed meanwhile, or hangs.
-//!
-//! `STARTS=all` makes it a thousand starts.
+//! hook with NRI switched off, and by runc with the same hook: a thousand in all. And a daemon that is killed meanwhile, or
+//! hangs.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,14 +33,8 @@ use tokio::sync::Mutex;
 const PODS: usize = 100;
 /// Pods whose containers runc starts, again and again.
 const DIRECT_PODS: usize = 20;
-
 /// Those by runc.
-fn direct_starts() -> usize {
-    match std::env::var("STARTS").as_deref() {
-        Ok("all") => 1000 - 2 * PODS,
-        _ => 100,
-    }
-}
+const DIRECT_STARTS: usize = 1000 - 2 * PODS;
 
 /// These starts are timed.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -110,7 +103,7 @@ async fn on_cri_o_with_the_hook_every_pod_and_every_start_by_runc_has_its_budget
     // These containers' bundles are where the daemon doesn't look: it is the hook that is proved.
     let without = tokio::task::block_in_place(|| direct.start_without(0, 0));
     assert_eq!(without.code, Some(1), "{without:?}");
-    let (starts, began) = (direct_starts(), Instant::now());
+    let (starts, began) = (DIRECT_STARTS, Instant::now());
     let next = AtomicUsize::new(0);
     let mut took = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
