@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use kube::api::{Api, DeleteParams, LogParams, Patch, PatchParams};
-use realtime_core::api::RealtimeNode;
+use kube::api::{DeleteParams, LogParams};
 use realtime_core::api::realtime_node::ContainerBudgetState;
 use serde_json::{Value, json};
 
@@ -42,16 +41,7 @@ fn name(number: usize) -> String {
 }
 
 async fn set_capacity(lab: &Lab, micros: i64) {
-    let nodes: Api<RealtimeNode> = Api::all(lab.client.clone());
-    let patch = json!({"spec": {"podBudget": {"capacityMicroseconds": micros}}});
-    nodes
-        .patch(
-            &lab.node.options().node_name,
-            &PatchParams::default(),
-            &Patch::Merge(patch),
-        )
-        .await
-        .expect("set");
+    lab.set(json!({"capacityMicroseconds": micros})).await;
     lab.wait_for("the capacity", |told| {
         told.capacity_microseconds == Some(micros)
     })
@@ -80,12 +70,8 @@ pub async fn of_a_kubelet(lab: &Lab, witness: &Witness) {
     }
     println!("{pods} pods run after {:.1?}", begun.elapsed());
     let told = lab
-        .wait_for("all of them", |told| {
-            let settled = told
-                .containers
-                .iter()
-                .filter(|entry| entry.state != ContainerBudgetState::Pending);
-            settled.count() == pods * CONTAINERS + 1 && told.allocated_microseconds == Some(given)
+        .settled(pods * CONTAINERS + 1, |told| {
+            told.allocated_microseconds == Some(given)
         })
         .await;
     println!(

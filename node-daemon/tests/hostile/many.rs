@@ -75,15 +75,7 @@ pub async fn at_once(lab: &Lab, witness: &Witness) {
     .await;
     let made = Containers::make(lab, &pods[small..]);
     println!("500 groups made in {:.1?}", begun.elapsed());
-    let told = lab
-        .wait_for("all of them", |told| {
-            let settled = told
-                .containers
-                .iter()
-                .filter(|entry| entry.state != ContainerBudgetState::Pending);
-            settled.count() == PODS * CONTAINERS.len() + 1
-        })
-        .await;
+    let told = lab.settled(PODS * CONTAINERS.len() + 1, |_| true).await;
     println!(
         "500 containers told after {:.1?}, {:.2} of a CPU, {} MiB",
         begun.elapsed(),

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt as _};
 use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::{
-    ContainerBudget, NodePodBudgetSpec, NodePodBudgetStatus, RealtimeNodeSpec,
+    ContainerBudget, ContainerBudgetState, NodePodBudgetSpec, NodePodBudgetStatus, RealtimeNodeSpec,
 };
 use realtime_testing::real_node::{BUSYBOX_IMAGE, Options, RealNode, Runtime, cannot_run};
 use realtime_testing::sandbox;
@@ -212,6 +212,33 @@ impl Lab {
             );
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// What is told once each of so many containers has got its answer, and it is as it should be.
+    pub async fn settled(
+        &self,
+        containers: usize,
+        is: impl Fn(&NodePodBudgetStatus) -> bool,
+    ) -> NodePodBudgetStatus {
+        self.wait_for("all of them", |told| {
+            let settled = told
+                .containers
+                .iter()
+                .filter(|entry| entry.state != ContainerBudgetState::Pending);
+            settled.count() == containers && is(told)
+        })
+        .await
+    }
+
+    /// Changes `spec.podBudget`, as another profile does.
+    pub async fn set(&self, pod_budget: Value) {
+        let nodes: Api<RealtimeNode> = Api::all(self.client.clone());
+        let patch = json!({"spec": {"podBudget": pod_budget}});
+        let name = &self.node.options().node_name;
+        nodes
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .expect("set");
     }
 
     /// The entry of a pod's container once it is as it should be.

@@ -2,7 +2,6 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use realtime_core::api::RealtimeNode;
 use realtime_core::api::realtime_node::ContainerBudgetState;
 use realtime_core::rt::request::{Policy, REQUIRED, RUNTIME_US, SCHEDULER, Scheduling};
 use realtime_node_daemon::sched::{self, Kind};
@@ -12,20 +11,6 @@ use crate::eyes::{budget_of, has, prints, process_of, run, until};
 use crate::on_node::{CAPACITY_US, LONG, Lab, MOST_US, budget, pod};
 
 const GRANTED: &str = "SCHED_FIFO granted\n";
-
-/// Changes `spec.podBudget`.
-async fn set(lab: &Lab, pod_budget: Value) {
-    let nodes: Api<RealtimeNode> = Api::all(lab.client.clone());
-    let patch = json!({"spec": {"podBudget": pod_budget}});
-    nodes
-        .patch(
-            &lab.node.options().node_name,
-            &PatchParams::default(),
-            &Patch::Merge(patch),
-        )
-        .await
-        .expect("set");
-}
 
 async fn label(lab: &Lab, value: Value) {
     let namespaces: Api<Namespace> = Api::all(lab.client.clone());
@@ -47,11 +32,8 @@ async fn entry_is(lab: &Lab, pod: &str, state: ContainerBudgetState, reason: Opt
 pub async fn who_may_ask(lab: &Lab) {
     use ContainerBudgetState::{Applied, Refused};
     const NOT_ALLOWED: Option<&str> = Some("NamespaceNotAllowed");
-    set(
-        lab,
-        json!({"namespaceSelector": {"matchLabels": {"rt": "yes"}}}),
-    )
-    .await;
+    lab.set(json!({"namespaceSelector": {"matchLabels": {"rt": "yes"}}}))
+        .await;
     let quiet = ["sleep", "7401"];
     run(lab, pod("quiet", &budget("20000"), &quiet), "Running").await;
     entry_is(lab, "quiet", Refused, NOT_ALLOWED).await;
@@ -69,7 +51,7 @@ pub async fn who_may_ask(lab: &Lab) {
     entry_is(lab, "quiet", Refused, NOT_ALLOWED).await;
     entry_is(lab, "lives", Refused, NOT_ALLOWED).await;
     has(lab, &lives, 21_000).await;
-    set(lab, json!({"namespaceSelector": null})).await;
+    lab.set(json!({"namespaceSelector": null})).await;
     has(lab, &quiet, 20_000).await;
     entry_is(lab, "lives", Applied, None).await;
 }
@@ -92,13 +74,10 @@ pub async fn a_program_has_the_last_word(lab: &Lab) {
         rttime_us: None,
     };
     sched::set(pid, &lower).expect("lowered");
-    set(
-        lab,
-        json!({"namespaceSelector": {"matchLabels": {"rt": "yes"}}}),
-    )
-    .await;
+    lab.set(json!({"namespaceSelector": {"matchLabels": {"rt": "yes"}}}))
+        .await;
     entry_is(lab, "lowered", Refused, Some("NamespaceNotAllowed")).await;
-    set(lab, json!({"namespaceSelector": null})).await;
+    lab.set(json!({"namespaceSelector": null})).await;
     entry_is(lab, "lowered", Applied, None).await;
     assert!(is(5), "{}", lab.said());
     lab.delete("lowered").await;
@@ -108,11 +87,8 @@ pub async fn a_program_has_the_last_word(lab: &Lab) {
 pub async fn how_much_there_is(lab: &Lab) {
     use ContainerBudgetState::{Applied, Refused};
     let (quiet, lives) = (["sleep", "7401"], ["first-act", "7402"]);
-    set(
-        lab,
-        json!({"capacityMicroseconds": 30_000, "maxPerContainerMicroseconds": 30_000}),
-    )
-    .await;
+    lab.set(json!({"capacityMicroseconds": 30_000, "maxPerContainerMicroseconds": 30_000}))
+        .await;
     lab.wait_for("the new capacity", |told| {
         told.capacity_microseconds == Some(30_000)
     })
@@ -132,15 +108,12 @@ pub async fn how_much_there_is(lab: &Lab) {
     );
     entry_is(lab, "quiet", Applied, None).await;
     entry_is(lab, "lives", Applied, None).await;
-    set(
-        lab,
-        json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}),
-    )
-    .await;
+    lab.set(json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}))
+        .await;
     has(lab, &next, 15_000).await;
 
     // Nothing is said of pods any more: it is taken back, but from living real-time threads.
-    set(lab, Value::Null).await;
+    lab.set(Value::Null).await;
     lab.wait_for("silence", |told| {
         told.mode.is_none() && told.containers.is_empty()
     })
@@ -153,11 +126,8 @@ pub async fn how_much_there_is(lab: &Lab) {
         has(lab, &command, micros).await;
     }
     lab.delete("next").await;
-    set(
-        lab,
-        json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}),
-    )
-    .await;
+    lab.set(json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}))
+        .await;
     has(lab, &late, 16_000).await;
     for name in ["quiet", "lives", "late"] {
         entry_is(lab, name, Applied, None).await;
@@ -176,17 +146,14 @@ pub async fn the_next_daemon_takes_back(lab: &Lab) {
     run(lab, pod("owed", &budget("20000"), &owed), "Running").await;
     has(lab, &owed, 20_000).await;
     lab.kill_daemon();
-    set(lab, Value::Null).await;
+    lab.set(Value::Null).await;
     assert_eq!(lab.allocated(), 20_000);
     lab.start_daemon();
     has(lab, &owed, 0).await;
     lab.allocated_is(0).await;
     lab.wait_for("silence", |told| told.mode.is_none()).await;
-    set(
-        lab,
-        json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}),
-    )
-    .await;
+    lab.set(json!({"capacityMicroseconds": CAPACITY_US, "maxPerContainerMicroseconds": MOST_US}))
+        .await;
     has(lab, &owed, 20_000).await;
     lab.delete("owed").await;
     lab.allocated_is(0).await;
