@@ -182,32 +182,49 @@ fn i64_of(micros: u64) -> i64 {
 }
 
 /// Where the kernel keeps no budgets they are counted all the same, so that a node is not promised twice: grants and
-/// refusals by group, and nothing to write. First come those that had something before, then the others, each in the order
-/// of the groups' names: who comes later takes nothing from those that run.
-pub fn account(wanted: &Wanted, capacity_us: u64, before: &BTreeSet<String>) -> Plan {
+/// refusals by group, and nothing to write. Those that had something `before` (microseconds, by group) keep as much of it as they
+/// ask for, whatever the capacity has become; then come those of them that ask for more, then the others, each in the order of
+/// the groups' names: who comes later takes nothing from those that run.
+pub fn account(wanted: &Wanted, capacity_us: u64, before: &BTreeMap<String, i64>) -> Plan {
     let mut plan = Plan::default();
-    let mut left = capacity_us;
+    let asks = |group: &str| wanted.budgets.get(group).map(|it| i64::from(it.get()));
+    let kept = |group: &str| {
+        let had = before.get(group).copied().unwrap_or(0);
+        asks(group).unwrap_or(0).min(had)
+    };
+    let mut allocated: i64 = wanted.budgets.keys().map(|group| kept(group)).sum();
+    let free = |allocated: i64| capacity_us.saturating_sub(u64::try_from(allocated).unwrap_or(0));
     let (old, new): (Vec<_>, Vec<_>) = wanted
         .budgets
         .iter()
-        .partition(|(group, _)| before.contains(*group));
+        .partition(|(group, _)| before.contains_key(*group));
     for (group, budget) in old.into_iter().chain(new) {
-        let micros = u64::from(budget.get());
-        if micros <= left {
-            left -= micros;
-            plan.granted.insert(group.clone(), i64::from(budget.get()));
+        let (asks, has) = (i64::from(budget.get()), kept(group));
+        if asks == has || u64::try_from(asks - has).is_ok_and(|more| more <= free(allocated)) {
+            allocated += asks - has;
+            plan.granted.insert(group.clone(), asks);
         } else {
-            plan.refused.insert(
-                group.clone(),
-                Refusal::NoRoom {
-                    wanted_us: i64::from(budget.get()),
-                    free_us: left,
-                    has_us: 0,
-                },
-            );
+            let no_room = Refusal::NoRoom {
+                wanted_us: asks,
+                free_us: free(allocated),
+                has_us: has,
+            };
+            plan.refused.insert(group.clone(), no_room);
         }
     }
-    plan.allocated_us = i64_of(capacity_us - left);
-    plan.free_us = left;
+    plan.allocated_us = allocated;
+    plan.free_us = free(allocated);
     plan
+}
+
+/// What each group has by an [`account`], for the next one.
+pub fn accounted(plan: &Plan) -> BTreeMap<String, i64> {
+    let kept = plan
+        .refused
+        .iter()
+        .filter_map(|(group, refusal)| match refusal {
+            Refusal::NoRoom { has_us, .. } if *has_us > 0 => Some((group.clone(), *has_us)),
+            _ => None,
+        });
+    plan.granted.clone().into_iter().chain(kept).collect()
 }

@@ -67,8 +67,8 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// The groups of containers that had the budget that they ask for, or more, by what was told before.
-    pub fn had_by(&self, entries: &[ContainerBudget]) -> BTreeSet<String> {
+    /// What the groups of containers had of what they ask for, by what was told before: microseconds.
+    pub fn had_by(&self, entries: &[ContainerBudget]) -> BTreeMap<String, i64> {
         let had: BTreeMap<(&str, &str, &str), i64> = entries
             .iter()
             .filter_map(|entry| {
@@ -80,8 +80,8 @@ impl Settled {
             let (namespace, pod) = &assignment.pod;
             let (_, group) = assignment.at.as_ref()?;
             let had = had.get(&(&**namespace, &**pod, &*assignment.request.container))?;
-            let asks = i64::from(assignment.request.runtime?.get());
-            (asks <= *had).then(|| group.clone())
+            assignment.request.runtime?;
+            (*had > 0).then(|| (group.clone(), *had))
         });
         groups.collect()
     }

@@ -49,8 +49,8 @@ pub struct State {
     pub going: BTreeMap<String, (i64, Duration)>,
     /// Containers' groups whose budget the kernel has refused for longer than dying groups take, and its words.
     pub refused: BTreeMap<String, String>,
-    /// Groups whose budget is counted, where the kernel keeps none.
-    pub counted: BTreeSet<String>,
+    /// Groups whose budget is counted, where the kernel keeps none, and how much it is: microseconds.
+    pub counted: BTreeMap<String, i64>,
     /// Groups whose write the kernel refuses, and since when by [`Self::now`].
     pub failing: BTreeMap<String, Duration>,
     /// When [`Self::now`] was asked first.

@@ -324,8 +324,8 @@ fn who_comes_later_takes_nothing_from_those_that_are_counted() {
         ..Wanted::default()
     };
     let granted = |before: &[&str]| {
-        let before = before.iter().map(|group| (*group).to_owned()).collect();
-        let plan = account(&wanted, 800_000, &before);
+        let before = before.iter().map(|group| ((*group).to_owned(), 400_000));
+        let plan = account(&wanted, 800_000, &before.collect());
         assert_eq!((plan.refused.len(), plan.free_us), (1, 0));
         plan.granted.into_keys().collect::<Vec<_>>()
     };
@@ -334,6 +334,40 @@ fn who_comes_later_takes_nothing_from_those_that_are_counted() {
         granted(&["/kubepods/podc/3", "/gone"]),
         [budgets[0], budgets[2]]
     );
+}
+
+#[test]
+fn who_asks_for_more_while_it_runs_takes_nothing_from_the_others_and_keeps_what_it_had() {
+    let (a, b) = ("/kubepods/poda/1", "/kubepods/podb/2");
+    let asks = |a_us: u64, b_us: u64| Wanted {
+        budgets: [(a, a_us), (b, b_us)]
+            .map(|(group, micros)| (group.to_owned(), RuntimeMicros::new(micros).unwrap()))
+            .into(),
+        ..Wanted::default()
+    };
+    let first = account(&asks(100_000, 200_000), 800_000, &BTreeMap::new());
+    assert_eq!((first.allocated_us, first.free_us), (300_000, 500_000));
+    let before = accounted(&first);
+    // The first by name wants more than is left beside the second.
+    let raised = account(&asks(700_000, 200_000), 800_000, &before);
+    let no_room = Refusal::NoRoom {
+        wanted_us: 700_000,
+        free_us: 500_000,
+        has_us: 100_000,
+    };
+    assert_eq!(raised.refused, BTreeMap::from([(a.to_owned(), no_room)]));
+    assert_eq!(raised.granted, BTreeMap::from([(b.to_owned(), 200_000)]));
+    assert_eq!((raised.allocated_us, raised.free_us), (300_000, 500_000));
+    assert_eq!(accounted(&raised), before);
+    // A raise that fits, and one that lowers.
+    let fits = account(&asks(600_000, 200_000), 800_000, &before);
+    assert_eq!((fits.granted.len(), fits.free_us), (2, 0));
+    let lower = account(&asks(50_000, 200_000), 800_000, &before);
+    assert_eq!((lower.granted[a], lower.free_us), (50_000, 550_000));
+    // The capacity becomes smaller: who runs keeps what it has, as where the kernel counts.
+    let smaller = account(&asks(100_000, 200_000), 150_000, &before);
+    assert_eq!((smaller.granted.len(), smaller.refused.len()), (2, 0));
+    assert_eq!((smaller.allocated_us, smaller.free_us), (300_000, 0));
 }
 
 #[test]

@@ -303,8 +303,11 @@ fn who_had_it_is_known_by_what_was_told() {
         entry("two", "helper", Some(25_000)),
         entry("gone", "main", Some(25_000)),
     ];
-    assert_eq!(settled.had_by(&told), BTreeSet::from([group(UID, 'a')]));
+    let had = |micros: i64| BTreeMap::from([(group(UID, 'a'), micros)]);
+    assert_eq!(settled.had_by(&told), had(25_000));
     // It asks for more by now.
     let told = [entry("one", "main", Some(24_999))];
-    assert_eq!(settled.had_by(&told), BTreeSet::new());
+    assert_eq!(settled.had_by(&told), had(24_999));
+    let told = [entry("one", "main", Some(0))];
+    assert_eq!(settled.had_by(&told), BTreeMap::new());
 }

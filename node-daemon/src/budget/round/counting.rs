@@ -16,24 +16,26 @@ impl Round<'_> {
         let mut wanted = settled.wanted.clone();
         if !state.counted.is_empty() {
             let plan = plan::account(&wanted, self.settings.capacity_us, &state.counted);
-            state.counted = plan.granted.keys().cloned().collect();
+            state.counted = plan::accounted(&plan);
             return plan;
         }
         let mut had = settled.had_by(self.told.borrow().entries());
-        had.extend(
-            wanted
-                .budgets
-                .keys()
-                .filter(|group| self.runs_realtime(group))
-                .cloned(),
-        );
+        // How much it had nobody remembers: what it asks for is not taken away below it.
+        let running = wanted
+            .budgets
+            .iter()
+            .filter(|(group, _)| !had.contains_key(*group) && self.runs_realtime(group));
+        let running: Vec<(String, i64)> = running
+            .map(|(group, budget)| (group.clone(), i64::from(budget.get())))
+            .collect();
+        had.extend(running);
         if !cache.complete() {
             // The room of those that aren't known yet is nobody else's.
-            wanted.budgets.retain(|group, _| had.contains(group));
+            wanted.budgets.retain(|group, _| had.contains_key(group));
         }
         let plan = plan::account(&wanted, self.settings.capacity_us, &had);
         if cache.complete() {
-            state.counted = plan.granted.keys().cloned().collect();
+            state.counted = plan::accounted(&plan);
         }
         plan
     }
