@@ -249,12 +249,14 @@ proptest! {
             more: false,
         };
         let to_us = from_us + elapsed_us;
-        // In each whole period all of it; of those at both ends the least: none of it.
+        // It runs as soon as it may: it has used up all of the first period's when the time begins.
         let whole = (to_us / 1_000_000).saturating_sub(from_us.div_ceil(1_000_000));
-        let after = at(to_us, whole * budget);
+        let after = at(to_us, whole * budget + budget.min(to_us % 1_000_000));
         prop_assert!(throttled(&at(from_us, 0), &after, micros));
         let half = at(to_us, (to_us.div_ceil(1_000_000) - from_us / 1_000_000) * (budget / 2));
         prop_assert!(!throttled(&at(from_us, 0), &half, micros));
+        let steady = at(to_us, elapsed_us * (budget * 89 / 100) / 1_000_000);
+        prop_assert!(!throttled(&at(from_us, 0), &steady, micros));
     }
 }
 

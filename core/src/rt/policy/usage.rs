@@ -98,18 +98,20 @@ pub fn overrun(before: &RtUsage, after: &RtUsage, budget: RuntimeMicros) -> Opti
 /// Whether they use all of their budget, so that the kernel stops them second after second. No file of the container tells
 /// it, and the scheduler's debug file is not read for it again and again: before 5.13 the kernel writes it down with interrupts off.
 ///
-/// Between the samples lie at least ⌊elapsed / 1 s⌋ − 1 whole periods, and a group that always wants to run gets the whole
-/// budget in each: with 10 s, nine tenths of the budget are taken for all of it. More than [`overrun`]'s bound is no
-/// sign of it: threads have come from other CPUs, or the kernel lends a group what others leave (RT_RUNTIME_SHARE, before 5.10).
-/// Threads that change their CPUs may be taken for it wrongly all the same. Samples must be two seconds apart or more.
+/// A group that always wants to run gets the whole budget as soon as each period begins. In the part of a period with which
+/// the time between the samples begins it may have nothing left, and that is shorter than a period: the least that it gets is
+/// (elapsed / 1 s − 1) budgets. So with 10 s nine tenths of the budget are taken for all of it, with more a little more. More
+/// than [`overrun`]'s bound is no sign of it: threads have come from other CPUs, or the kernel lends a group what others leave
+/// (RT_RUNTIME_SHARE, before 5.10). Threads that change their CPUs may be taken for it wrongly all the same. Samples must be
+/// ten seconds apart or more.
 pub fn throttled(before: &RtUsage, after: &RtUsage, budget: RuntimeMicros) -> bool {
     let Some(used) = used(before, after) else {
         return false;
     };
-    let periods = (used.elapsed_ns / PERIOD_NS).saturating_sub(1);
-    let all_ns = periods.saturating_mul(u64::from(budget.get()) * 1_000);
-    u64::from(budget.get()) < PERIOD_US
-        && periods > 0
-        && used.used_ns >= all_ns
+    let sure_ns = used.elapsed_ns.saturating_sub(PERIOD_NS);
+    let (budget_us, used_ns) = (u64::from(budget.get()), u128::from(used.used_ns));
+    budget_us < PERIOD_US
+        && sure_ns > 0
+        && used_ns * u128::from(PERIOD_US) >= u128::from(sure_ns) * u128::from(budget_us)
         && overrun(before, after, budget).is_none()
 }

@@ -9,7 +9,7 @@ use realtime_core::rt::group::ContainerId;
 use realtime_core::rt::micros::RuntimeMicros;
 use realtime_core::rt::outcome::Besides;
 use realtime_core::rt::plan::{Plan, Tree};
-use realtime_core::rt::policy::{RtUsage, overrun, throttled};
+use realtime_core::rt::policy::{Overrun, RtUsage, overrun, throttled};
 use realtime_core::rt::request::Scheduling;
 use realtime_core::rt::settle::Settled;
 
@@ -29,11 +29,13 @@ const BEGINNING: [Duration; 4] = [
 const LATER: Duration = Duration::from_secs(10);
 /// A container with more threads than one look takes in. It may make them without end, and must not keep the daemon busy.
 const MORE: Duration = Duration::from_millis(200);
-/// Between two samples of use.
+/// Between two samples of use, at the least.
 const SAMPLE: Duration = Duration::from_secs(10);
+/// So much later a round comes for it: one round serves all that are due by then.
 const TOGETHER: Duration = Duration::from_secs(3);
-/// A container that uses all of its budget now and then is told as one that does: else the node's status changed each time.
-const STOPPED: Duration = Duration::from_mins(5);
+/// A container that uses all of its budget, or more, now and then is told as one that does: else the node's status changed each
+/// time.
+const LATELY: Duration = Duration::from_mins(5);
 
 /// What is remembered of containers that ask for a policy, or whose use is watched.
 #[derive(Debug, Default)]
@@ -44,6 +46,8 @@ pub struct Policies {
     samples: BTreeMap<ContainerId, Sample>,
     /// When each was found last to use all of its budget.
     stopped: BTreeMap<ContainerId, Instant>,
+    /// When each was found last to use more, and what was said of it first.
+    overran: BTreeMap<ContainerId, (Instant, String)>,
     again: Option<Duration>,
     /// That RLIMIT_RTPRIO can't be raised has been logged: it is so for every container, and was asked for by none.
     rtprio_told: bool,
@@ -172,6 +176,7 @@ impl Policies {
         self.looks.retain(|id, _| state.besides.contains_key(id));
         self.samples.retain(|id, _| state.besides.contains_key(id));
         self.stopped.retain(|id, _| state.besides.contains_key(id));
+        self.overran.retain(|id, _| state.besides.contains_key(id));
         for assignment in &settled.assignments {
             let Some((id, group)) = &assignment.at else {
                 continue;
@@ -226,27 +231,30 @@ impl Policies {
         let Some(members) = members(ground) else {
             return;
         };
-        // Those that are due soon are sampled along: one round serves them all.
-        if self.time_to_sample(id) < TOGETHER
+        if self.time_to_sample(id).is_zero()
             && let Ok(now) = sample(host, members, group)
         {
             let before = self.samples.get(id);
+            if before.is_some_and(|before| before.budget != budget) {
+                self.stopped.remove(id);
+                self.overran.remove(id);
+            }
             let before = before.filter(|before| before.budget == budget);
             let before = before.map(|before| &before.usage);
-            let over = before.and_then(|before| overrun(before, &now, budget));
-            besides.overrun = over.filter(|_| !enforced).map(|overrun| {
-                format!(
-                    "its real-time threads used some {} % of CPU {}, more than the {budget} µs of each second that it asked for; \
-                     the kernel doesn't hold it back on this node: ask for more, or let the program use less",
-                    tens(overrun.used.used_ns, overrun.used.elapsed_ns),
-                    overrun.used.cpu,
-                )
-            });
+            if let Some(over) = before.and_then(|before| overrun(before, &now, budget))
+                && !enforced
+            {
+                let said = self.overran.remove(id).filter(|(when, _)| is_lately(*when));
+                let words = said.map_or_else(|| words_of(&over, budget), |(_, words)| words);
+                self.overran.insert(id.clone(), (Instant::now(), words));
+            }
             if enforced && before.is_some_and(|before| throttled(before, &now, budget)) {
                 self.stopped.insert(id.clone(), Instant::now());
             }
+            let over = self.overran.get(id).filter(|(when, _)| is_lately(*when));
+            besides.overrun = over.filter(|_| !enforced).map(|(_, words)| words.clone());
             let stopped = self.stopped.get(id).filter(|_| enforced);
-            besides.throttled = stopped.is_some_and(|when| when.elapsed() < STOPPED);
+            besides.throttled = stopped.is_some_and(|when| is_lately(*when));
             let sample = Sample {
                 when: Instant::now(),
                 budget,
@@ -257,7 +265,7 @@ impl Policies {
         // Rounds for other containers' sake come in between, and must not put it off. What can't be sampled is tried at its
         // ordinary time.
         let left = Some(self.time_to_sample(id)).filter(|left| !left.is_zero());
-        self.sooner(left.unwrap_or(SAMPLE));
+        self.sooner(left.unwrap_or(SAMPLE) + TOGETHER);
     }
 
     /// How long until its use is to be sampled; zero: now.
@@ -270,6 +278,19 @@ impl Policies {
     fn sooner(&mut self, time: Duration) {
         self.again = Some(self.again.map_or(time, |again| again.min(time)));
     }
+}
+
+fn is_lately(when: Instant) -> bool {
+    when.elapsed() < LATELY
+}
+
+fn words_of(over: &Overrun, budget: RuntimeMicros) -> String {
+    format!(
+        "its real-time threads used some {} % of CPU {}, more than the {budget} µs of each second that it asked for; the \
+         kernel doesn't hold it back on this node: ask for more, or let the program use less",
+        tens(over.used.used_ns, over.used.elapsed_ns),
+        over.used.cpu,
+    )
 }
 
 /// In hundredths, to the next ten: a status isn't written anew for each of them.
