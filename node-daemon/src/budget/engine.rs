@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Told;
 use super::cache::Cache;
 use super::door::{Answer, Knock};
-use super::ground::{CLASSES, Ground};
+use super::ground::{CLASSES, Ground, Hierarchy};
 use super::groups::{Groups, Happened};
 use super::round::{Policies, Round};
 use super::settings::{Settings, Word};
@@ -109,7 +109,13 @@ impl Engine {
                 .serve(&settings, cache, &mut state, &mut policies)
                 .await
             {
-                Some(ground) => owed = Owed::since(ground, settings),
+                Some(ground) => {
+                    // The next one holds as many files, and a process may have 1024 open.
+                    if let Some(Hierarchy::V1(v1)) = &ground.hierarchy {
+                        v1.rest();
+                    }
+                    owed = Owed::since(ground, settings);
+                }
                 None => return,
             }
         }

@@ -91,6 +91,14 @@ impl Known {
         self.open = self.groups.values().filter(held).count();
     }
 
+    /// Closes all files, and keeps what was seen of real-time threads.
+    pub(super) fn close_all(&mut self) {
+        self.ways.clear();
+        self.beside.clear();
+        self.groups.values_mut().for_each(|group| group.file = None);
+        self.open = 0;
+    }
+
     /// A group on the way to one that was read.
     pub(super) fn on_way(&self, path: &str) -> Option<&Held> {
         self.ways.get(path)
@@ -260,6 +268,24 @@ mod tests {
         known.forget(2);
         known.forget(2);
         assert_eq!(known.open(), 0);
+    }
+
+    #[test]
+    fn no_file_is_held_by_what_is_not_read_for_now() {
+        let mut known = Known::default();
+        known.remember(1, 1_000_000, Some(file()));
+        let held = Held {
+            file: file(),
+            period_us: 1_000_000,
+        };
+        known.hold("/kubepods", held);
+        known.saw_beside("/", vec![("/system".to_owned(), 2)]);
+        known.saw_realtime(1, vec![7], false, |_| false);
+        known.close_all();
+        assert_eq!(known.open(), 0);
+        assert!(known.file(1).is_none() && known.on_way("/kubepods").is_none());
+        assert!(known.beside("/").is_none());
+        assert!(known.may_have_realtime(1, false, |tid| tid == 7));
     }
 
     #[test]
