@@ -32,6 +32,9 @@ pub use policies::Policies;
 const TELL: Duration = Duration::from_millis(60);
 /// Until a budget that real-time threads keep is looked at again: the kernel doesn't tell of a thread's end.
 const KEPT: Duration = Duration::from_secs(5);
+/// The kernel's limits and the budgets of what isn't pods are looked at no later than that: no file tells of their changes, and
+/// the capacity that the node's status tells depends on them.
+const OTHERS: Duration = Duration::from_mins(1);
 /// A host whose tree can't be read.
 const UNREADABLE: Duration = Duration::from_secs(10);
 
@@ -274,6 +277,9 @@ impl Round<'_> {
         self.not_before = begun;
         self.alone = 0;
         self.round(cache, state);
+        if self.ground.has_budgets() {
+            self.within(OTHERS);
+        }
         let now = Instant::now();
         self.not_before = now + now.duration_since(begun) * REST;
         self.due = self.due.map(|due| due.max(self.not_before));
