@@ -8,10 +8,11 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::group::ContainerId;
+use super::micros::RuntimeMicros;
 use super::modes::Mode;
 use super::plan::{Finding, Plan, Refusal};
 use super::pod::Pod;
-use super::request::{self, ContainerKind, NAMESPACE_REFUSED, Policy};
+use super::request::{self, ContainerKind, NAMESPACE_REFUSED, Policy, Refused, Said, Scheduling};
 use super::settle::{Assignment, PodKey, Settled};
 use crate::api::realtime_node::{BudgetMode, ContainerBudget, ContainerBudgetState};
 use crate::conditions::{self, Decided, reason};
@@ -72,8 +73,8 @@ pub enum Verdict {
 /// The entries, in the order of pods and their containers, at most [`MAX_ENTRIES`].
 pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
     let refused = done.settled.refused.iter().flat_map(|(pod, refused)| {
-        let names = done.pods.get(pod).map(named).unwrap_or_default();
-        names.into_iter().map(move |container| {
+        let said = done.pods.get(pod).map(said_of).unwrap_or_default();
+        said.into_iter().map(move |(container, said)| {
             let namespace =
                 |problem: &crate::problem::Problem| problem.message == NAMESPACE_REFUSED;
             let reason = if refused.problems.iter().any(namespace) {
@@ -85,7 +86,7 @@ pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
                 state: ContainerBudgetState::Refused,
                 reason: Some(reason.to_owned()),
                 message: Some(short::bytes(&refused.to_string(), MESSAGE)),
-                ..empty(pod, &container)
+                ..asked(pod, container, said.runtime, said.scheduling)
             }
         })
     });
@@ -107,43 +108,45 @@ pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
     all
 }
 
-/// The containers that a refused pod's entries name: those with a word of their own, else the first.
-fn named(pod: &Pod) -> Vec<String> {
-    let own: Vec<String> = pod
-        .contract
-        .containers
-        .iter()
-        .filter(|container| {
-            let has = |prefix| {
-                let key = format!("{prefix}.{}", container.name);
-                pod.contract.annotations.contains_key(&key)
-            };
-            container.resource.is_some() || has(request::RUNTIME_US) || has(request::SCHEDULER)
+/// The containers that a refused pod's entries name, and what they ask for: those that ask, else the first.
+fn said_of(pod: &Pod) -> Vec<(&str, Said)> {
+    let containers = || pod.contract.containers.iter().enumerate();
+    let asking: Vec<(&str, Said)> = containers()
+        .filter_map(|(index, container)| {
+            let said = request::said_of(&pod.contract, index)?;
+            Some((&*container.name, said))
         })
-        .map(|container| container.name.clone())
         .collect();
-    if !own.is_empty() {
-        return own;
+    if !asking.is_empty() {
+        return asking;
     }
-    let first = pod
-        .contract
-        .containers
-        .iter()
-        .find(|container| container.kind == ContainerKind::Regular);
+    let first = containers().find(|(_, container)| container.kind == ContainerKind::Regular);
     first
-        .map(|container| vec![container.name.clone()])
+        .map(|(_, container)| vec![(&*container.name, Said::default())])
         .unwrap_or_default()
 }
 
-fn empty(pod: &PodKey, container: &str) -> ContainerBudget {
+/// What a container asks for; what came of it is to be said.
+fn asked(
+    pod: &PodKey,
+    container: &str,
+    runtime: Option<RuntimeMicros>,
+    scheduling: Option<Scheduling>,
+) -> ContainerBudget {
+    let (policy, priority) = match scheduling.map(|scheduling| scheduling.policy) {
+        None => (None, None),
+        Some(Policy::Fifo(priority)) => (Some("fifo"), Some(i64::from(priority))),
+        Some(Policy::RoundRobin(priority)) => (Some("rr"), Some(i64::from(priority))),
+        Some(Policy::Other) => (Some("other"), None),
+    };
     ContainerBudget {
         namespace: pod.0.clone(),
         pod: pod.1.clone(),
         container: container.to_owned(),
-        requested_microseconds: None,
+        requested_microseconds: runtime.map(|runtime| i64::from(runtime.get())),
         applied_microseconds: None,
-        policy: None,
-        priority: None,
+        policy: policy.map(str::to_owned),
+        priority,
         state: ContainerBudgetState::Pending,
         reason: None,
         message: None,
@@ -153,18 +156,12 @@ fn empty(pod: &PodKey, container: &str) -> ContainerBudget {
 
 fn entry(done: &Done<'_>, assignment: &Assignment) -> ContainerBudget {
     let request = &assignment.request;
-    let (policy, priority) = match request.scheduling.map(|scheduling| scheduling.policy) {
-        None => (None, None),
-        Some(Policy::Fifo(priority)) => (Some("fifo"), Some(i64::from(priority))),
-        Some(Policy::RoundRobin(priority)) => (Some("rr"), Some(i64::from(priority))),
-        Some(Policy::Other) => (Some("other"), None),
-    };
-    let entry = ContainerBudget {
-        requested_microseconds: request.runtime.map(|runtime| i64::from(runtime.get())),
-        policy: policy.map(str::to_owned),
-        priority,
-        ..empty(&assignment.pod, &request.container)
-    };
+    let entry = asked(
+        &assignment.pod,
+        &request.container,
+        request.runtime,
+        request.scheduling,
+    );
     let said = |state, reason: &str, message: String| ContainerBudget {
         state,
         reason: Some(reason.to_owned()),
@@ -326,8 +323,11 @@ fn reason_of(refusal: &Refusal) -> &'static str {
 }
 
 /// What the start of a container of a pod that asks can be told, by the entry that the container has; `None`: not decided
-/// yet.
-pub fn verdict(entry: Option<&ContainerBudget>) -> Option<Verdict> {
+/// yet. Of a pod that is `refused` no container is told anything else.
+pub fn verdict(entry: Option<&ContainerBudget>, refused: Option<&Refused>) -> Option<Verdict> {
+    if let Some(refused) = refused {
+        return Some(Verdict::Refused(refused.to_string()));
+    }
     let Some(entry) = entry else {
         // The pod asks, and not for this one.
         return Some(Verdict::NotAsked);

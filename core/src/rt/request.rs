@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use super::micros::RuntimeMicros;
 use crate::problem::Problem;
 use crate::selector;
-pub use read::read;
+pub use read::{read, said_of};
 
 /// rt-operator's switch.
 pub const REALTIME: &str = "realtime";
@@ -107,6 +107,15 @@ pub struct Request {
     /// Microseconds of each second.
     pub runtime: Option<RuntimeMicros>,
     /// What the daemon sets on its threads.
+    pub scheduling: Option<Scheduling>,
+}
+
+/// What is said of a container, as far as it can be read: it may break the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Microseconds of each second.
+    pub runtime: Option<RuntimeMicros>,
+    /// Its policy.
     pub scheduling: Option<Scheduling>,
 }
 

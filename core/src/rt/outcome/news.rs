@@ -33,7 +33,8 @@ pub fn news(
         .iter()
         .map(|entry| (key(entry), (entry.state, entry.reason.as_deref())))
         .collect();
-    let mut told: BTreeMap<(PodKey, &'static str), (Vec<String>, bool)> = BTreeMap::new();
+    let mut told: BTreeMap<(PodKey, &'static str), (BTreeMap<Words, BTreeSet<String>>, bool)> =
+        BTreeMap::new();
     for entry in after {
         let now = (entry.state, entry.reason.as_deref());
         let then = old.get(&key(entry)).copied();
@@ -62,15 +63,15 @@ pub fn news(
             _ => reason::REALTIME_APPLIED,
         };
         let (words, wrong) = told.entry((pod, reason)).or_default();
-        words.push(words_of(entry));
+        let of_those = words.entry(Words::of(entry)).or_default();
+        of_those.insert(entry.container.clone());
         *wrong |= warning;
     }
     told.into_iter()
         .filter_map(|((pod, reason), (words, warning))| {
             let uid = pods.get(&pod)?.uid.clone();
-            // The same sentence for several containers is one.
-            let words: BTreeSet<String> = words.into_iter().collect();
-            let note = words.into_iter().collect::<Vec<_>>().join("; ");
+            let sentences = words.into_iter().map(|(words, of)| words.sentence(&of));
+            let note = sentences.collect::<Vec<_>>().join("; ");
             Some(PodNews {
                 pod,
                 uid,
@@ -86,26 +87,49 @@ fn key(entry: &ContainerBudget) -> (&str, &str, &str) {
     (&entry.namespace, &entry.pod, &entry.container)
 }
 
-fn words_of(entry: &ContainerBudget) -> String {
-    let container = &entry.container;
-    if let Some(message) = &entry.message {
-        let reason = entry.reason.as_deref().unwrap_or_default();
-        return format!("container {container}: {reason}: {message}");
+/// What is told of a container, without its name: the same words for several containers are one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Words {
+    /// A reason and what is said of it.
+    Message(String),
+    /// What it has.
+    Has(String),
+}
+
+impl Words {
+    fn of(entry: &ContainerBudget) -> Self {
+        if let Some(message) = &entry.message {
+            let reason = entry.reason.as_deref().unwrap_or_default();
+            return Self::Message(format!("{reason}: {message}"));
+        }
+        let budget = entry
+            .applied_microseconds
+            .map(|micros| format!("{micros} µs of each second on each CPU"));
+        let policy = entry.policy.as_ref().map(|policy| match entry.priority {
+            Some(priority) => format!("{policy}:{priority}"),
+            None => policy.clone(),
+        });
+        let what: Vec<String> = budget.into_iter().chain(policy).collect();
+        let when = match entry.assigned_before_start {
+            Some(true) => ", before its process started",
+            Some(false) => ", after its process had started",
+            None => "",
+        };
+        Self::Has(format!("{}{when}", what.join(" and ")))
     }
-    let budget = entry
-        .applied_microseconds
-        .map(|micros| format!("{micros} µs of each second on each CPU"));
-    let policy = entry.policy.as_ref().map(|policy| match entry.priority {
-        Some(priority) => format!("{policy}:{priority}"),
-        None => policy.clone(),
-    });
-    let what: Vec<String> = budget.into_iter().chain(policy).collect();
-    let when = match entry.assigned_before_start {
-        Some(true) => ", before its process started",
-        Some(false) => ", after its process had started",
-        None => "",
-    };
-    format!("container {container} has {}{when}", what.join(" and "))
+
+    fn sentence(&self, containers: &BTreeSet<String>) -> String {
+        let names: Vec<&str> = containers.iter().map(String::as_str).collect();
+        let (noun, verb) = match names.len() {
+            1 => ("container", "has"),
+            _ => ("containers", "each have"),
+        };
+        let names = names.join(", ");
+        match self {
+            Self::Message(words) => format!("{noun} {names}: {words}"),
+            Self::Has(what) => format!("{noun} {names} {verb} {what}"),
+        }
+    }
 }
 
 /// Containers whose budget somebody else wrote over, by their groups, as news for their pods. `known` is what each group had

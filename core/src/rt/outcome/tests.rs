@@ -231,6 +231,67 @@ fn a_refused_pod_has_an_entry_too() {
     assert!(case.told()[0].message.as_ref().unwrap().contains("do that"));
 }
 
+/// Also those for which only the pod's own key speaks, and with what they ask for.
+#[test]
+fn each_container_of_a_refused_pod_that_asks_has_an_entry() {
+    let mut case = Case::granted(1);
+    case.settled.assignments.clear();
+    let containers = json!({"containers": [{"name": "main"}, {"name": "b"}],
+        "initContainers": [{"name": "first"}], "ephemeralContainers": [{"name": "look"}]});
+    let (key, mut pod) = pods(containers).into_iter().next().unwrap();
+    let refused = Refused {
+        problems: vec![Problem::error(
+            "realtime",
+            "",
+            NAMESPACE_REFUSED,
+            "label it",
+        )],
+        more: 0,
+    };
+    case.settled.refused.insert(key.clone(), refused);
+    let mut told = |annotations: &[(&str, &str)]| {
+        let annotations = annotations.iter();
+        pod.contract.annotations = annotations
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let pods = BTreeMap::from([(key.clone(), pod.clone())]);
+        let entries = entries(&Done {
+            mode: &case.mode,
+            pods: &pods,
+            settled: &case.settled,
+            plan: &case.plan,
+            kernel: &case.kernel,
+            containers: &BTreeMap::new(),
+        });
+        let mut told: Vec<_> = entries
+            .into_iter()
+            .map(|entry| (entry.container, entry.requested_microseconds, entry.policy))
+            .collect();
+        told.sort();
+        told
+    };
+    let entry = |name: &str, micros: Option<i64>, policy: Option<&str>| {
+        (name.to_owned(), micros, policy.map(str::to_owned))
+    };
+    assert_eq!(
+        told(&[
+            ("realtime.openshift.io/runtime-us", "2000"),
+            ("realtime.openshift.io/scheduler.b", "fifo:10"),
+            ("realtime.openshift.io/runtime-us.main", "much"),
+        ]),
+        [
+            entry("b", Some(2_000), Some("fifo")),
+            entry("first", Some(2_000), None),
+            entry("main", None, None),
+        ]
+    );
+    assert_eq!(
+        told(&[("realtime", "true"), ("rt_runtime_us", "2000")]),
+        [entry("main", Some(2_000), None)]
+    );
+    assert_eq!(told(&[("realtime", "true")]), [entry("main", None, None)]);
+}
+
 #[test]
 fn a_pod_with_pages_of_mistakes_hides_nobody_and_fits_into_the_object() {
     let mut case = Case::granted(25_000);
@@ -351,16 +412,23 @@ fn what_somebody_else_wrote_is_told_and_what_we_changed_is_not() {
 #[test]
 fn a_start_is_told_what_its_entry_says() {
     let fine = Case::granted(25_000).told();
-    assert_eq!(verdict(fine.first()), Some(Verdict::Applied));
+    assert_eq!(verdict(fine.first(), None), Some(Verdict::Applied));
     let mut case = Case::granted(25_000);
     case.kernel = BTreeMap::from([("/g".to_owned(), "EINVAL".to_owned())]);
-    let Some(Verdict::Refused(words)) = verdict(case.told().first()) else {
+    let Some(Verdict::Refused(words)) = verdict(case.told().first(), None) else {
         panic!("not refused");
     };
     assert!(words.contains("EINVAL"), "{words}");
     // Not there yet: undecided.
     case.settled.assignments = vec![assignment(false)];
-    assert_eq!(verdict(case.told().first()), None);
+    assert_eq!(verdict(case.told().first(), None), None);
     // Of a pod that isn't known nothing can be said; another container of one that is asks for nothing.
-    assert_eq!(verdict(None), Some(Verdict::NotAsked));
+    assert_eq!(verdict(None, None), Some(Verdict::NotAsked));
+    // Unless its pod gets nothing at all.
+    let wrong = Refused {
+        problems: vec![Problem::error("realtime", "x", "is wrong", "do that")],
+        more: 0,
+    };
+    let told = verdict(None, Some(&wrong));
+    assert!(matches!(told, Some(Verdict::Refused(words)) if words.contains("do that")));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::micros::{PERIOD_US, RuntimeMicros, strict_decimal};
 use super::{
     Container, ContainerKind, NAMESPACE_REFUSED, Pod, Policy, REALTIME, REQUIRED, RESET_ON_FORK,
-    RT_RUNTIME_US, RTTIME, RUNTIME_US, Refused, Request, Rules, SCHEDULER, Scheduling,
+    RT_RUNTIME_US, RTTIME, RUNTIME_US, Refused, Request, Rules, SCHEDULER, Said, Scheduling,
 };
 use crate::problem::Problem;
 use crate::quantity::Quantity;
@@ -151,13 +151,9 @@ fn value<'a>(pod: &'a Pod, container: &Container, prefix: &str) -> Option<(Strin
     Some((prefix.to_owned(), text))
 }
 
-/// Precedence: 1. the container's own key; 2. rt-operator's, for the first regular container; 3. the pod's.
-fn budget(
-    pod: &Pod,
-    index: usize,
-    rules: &Rules,
-    problems: &mut Vec<Problem>,
-) -> Option<RuntimeMicros> {
+/// Precedence: 1. the container's own key; 2. rt-operator's, for the first regular container; 3. the pod's. And
+/// rt-operator's, where the container's own is another.
+fn budget_text<'a>(pod: &'a Pod, index: usize) -> Option<(String, &'a str, Option<&'a str>)> {
     let container = &pod.containers[index];
     let first = pod
         .containers
@@ -166,23 +162,43 @@ fn budget(
     let old = pod
         .annotations
         .get(RT_RUNTIME_US)
+        .map(String::as_str)
         .filter(|_| first == Some(index));
-    let new = value(pod, container, RUNTIME_US);
-    let (key, text) = match (old, new) {
+    match (old, value(pod, container, RUNTIME_US)) {
         (Some(old), Some((key, text))) if key != RUNTIME_US => {
-            if old != text {
-                problems.push(wrong(
-                    &key,
-                    text,
-                    &format!("contradicts {RT_RUNTIME_US}, which is for the same container"),
-                    "keep one of the two",
-                ));
-            }
-            (key, text)
+            Some((key, text, Some(old).filter(|old| *old != text)))
         }
-        (Some(old), _) => (RT_RUNTIME_US.to_owned(), old.as_str()),
-        (None, new) => new?,
-    };
+        (Some(old), _) => Some((RT_RUNTIME_US.to_owned(), old, None)),
+        (None, new) => new.map(|(key, text)| (key, text, None)),
+    }
+}
+
+/// What the container at that place asks for, whether or not it may; `None` when nothing is said of it.
+pub fn said_of(pod: &Pod, index: usize) -> Option<Said> {
+    let container = pod.containers.get(index)?;
+    let budget = budget_text(pod, index).map(|(_, text, _)| RuntimeMicros::parse(text).ok());
+    let policy = value(pod, container, SCHEDULER).map(|(_, text)| scheduling(text).ok());
+    (budget.is_some() || policy.is_some() || container.resource.is_some()).then(|| Said {
+        runtime: budget.flatten(),
+        scheduling: policy.flatten(),
+    })
+}
+
+fn budget(
+    pod: &Pod,
+    index: usize,
+    rules: &Rules,
+    problems: &mut Vec<Problem>,
+) -> Option<RuntimeMicros> {
+    let (key, text, contradicts) = budget_text(pod, index)?;
+    if contradicts.is_some() {
+        problems.push(wrong(
+            &key,
+            text,
+            &format!("contradicts {RT_RUNTIME_US}, which is for the same container"),
+            "keep one of the two",
+        ));
+    }
     let range = format!(
         "write a number from {} to {}",
         rules.smallest, rules.largest

@@ -41,7 +41,7 @@ impl Round<'_> {
                 (&entry.namespace, &entry.pod) == (&waiting.pod.0, &waiting.pod.1)
                     && entry.container == waiting.container
             });
-            outcome::verdict(entry)
+            outcome::verdict(entry, settled.refused.get(&waiting.pod))
         });
         let gives = matches!(
             self.ground.mode.mode,
