@@ -213,8 +213,8 @@ fn refused(status: &NodePodBudgetStatus, entry: &ContainerBudget, told: &[String
 fn remedy(cause: &str, mode: Option<BudgetMode>) -> &'static str {
     match cause {
         reason::NO_ROOM => {
-            "Request the resource realtime.openshift.io/runtime-us, so that the scheduler places the pod where enough is \
-             free; or ask for less."
+            "Request the resource realtime.openshift.io/runtime-us in this pod and in the others that have budgets: the scheduler \
+             counts what is requested, and nothing else. Or ask for less."
         }
         reason::GROUP_UNSUITABLE => {
             "Below which group a container is, the kubelet's and the runtime's cgroup driver decide: they must be the same. \
