@@ -2,6 +2,8 @@
 
 mod reserved_memory;
 
+pub(crate) use reserved_memory::switched_off;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -11,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::api::realtime_profile::{Reservation, TopologyPolicy};
 use crate::names;
 use crate::openshift::{KubeletConfig, KubeletConfigSpec};
+use crate::quantity::Quantity;
 use crate::validate::ValidProfile;
 
 /// What the kubelet and the system keep when the profile doesn't say: what OpenShift's own performance profiles keep.
@@ -71,7 +74,7 @@ fn fields(profile: &ValidProfile) -> Map<String, Value> {
         let reserved = cpus.reserved.union(&cpus.shared);
         fields.insert("reservedSystemCPUs".into(), json!(reserved.to_string()));
     }
-    // The static policy needs a CPU reservation, or the kubelet doesn't start.
+    // The static policy needs a CPU reservation above zero, or the kubelet doesn't start.
     if profile.cpus.is_some() || reserves_cpu(profile) {
         fields.insert("cpuManagerPolicy".into(), json!("static"));
         fields.insert("cpuManagerReconcilePeriod".into(), json!(RECONCILE_PERIOD));
@@ -109,7 +112,8 @@ fn reserves_cpu(profile: &ValidProfile) -> bool {
     [&profile.system_reserved, &profile.kube_reserved]
         .into_iter()
         .flatten()
-        .any(|reservation| reservation.cpu.is_some())
+        .filter_map(|reservation| reservation.cpu.as_ref()?.parse().ok())
+        .any(|cpu: Quantity| !cpu.is_zero())
 }
 
 fn reservation(given: Option<&Reservation>, with_defaults: bool) -> Map<String, Value> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::text::one_line;
-use crate::api::realtime_profile::Power;
+use crate::api::realtime_profile::{Power, Smt};
 use crate::facts::Architecture;
 use crate::problem::{Problem, Problems};
 use crate::render::kernel_arguments::{Repeat, computed, kernel_arguments, key, repeat};
@@ -164,6 +164,16 @@ fn check_against_ours(
     hugepages_given: bool,
     problems: &mut Problems,
 ) {
+    // It stops CPUs that the sets may name, and these are checked against what the field says.
+    if key == "nosmt" && valid.cpus.is_some() && valid.smt == Smt::Keep {
+        problems.push(Problem::error(
+            field,
+            argument,
+            "contradicts spec.cpu.smt, which keeps all threads: the sets of CPUs would name some that are stopped",
+            "remove it, and set spec.cpu.smt: \"Off\"",
+        ));
+        return;
+    }
     let same_key: Vec<&String> = ours.iter().filter(|ours| self::key(ours) == key).collect();
     // Without PerPod the mode of the frequency driver follows from the processor: a choice of the user's own stands, and
     // must not become an error when the processor is known one day.

@@ -193,7 +193,9 @@ fn check_override(key: &str, value: &Value, problems: &mut Problems) {
         ));
         return;
     }
-    if !values::has_kind(&field, value, kind, problems) {
+    if !values::has_kind(&field, value, kind, problems)
+        || (kind == Kind::Other && !values::has_shape(&field, key, value, problems))
+    {
         return;
     }
     let before = problems.0.len();

@@ -6,6 +6,7 @@ use crate::api::realtime_profile::{HugepagesSpec, KernelPageSize, MemorySpec};
 use crate::facts::{Architecture, NodeFacts};
 use crate::problem::{Problem, Problems};
 use crate::validate::valid_profile::ValidHugepages;
+use crate::validate::{Known, ValidProfile};
 
 /// The sizes of an architecture and page size, as the kernel's hugetlbpage documentation lists them, with KiB.
 fn sizes(architecture: Architecture, page_size: KernelPageSize) -> &'static [(&'static str, u64)] {
@@ -22,6 +23,29 @@ fn sizes(architecture: Architecture, page_size: KernelPageSize) -> &'static [(&'
         (Architecture::Amd64 | Architecture::Ppc64le, _) => &[("2M", 2 << 10), ("1G", 1 << 20)],
         (Architecture::S390x, _) => &[("1M", 1 << 10), ("2G", 2 << 20)],
     }
+}
+
+/// The sizes of whatever has this page size.
+fn all_sizes(page_size: KernelPageSize) -> Vec<(&'static str, u64)> {
+    let architectures: &[Architecture] = match page_size {
+        KernelPageSize::Kib4 => &[
+            Architecture::Amd64,
+            Architecture::Arm64,
+            Architecture::Ppc64le,
+            Architecture::S390x,
+        ],
+        KernelPageSize::Kib64 => &[Architecture::Arm64],
+    };
+    let mut all = Vec::new();
+    for size in architectures
+        .iter()
+        .flat_map(|architecture| sizes(*architecture, page_size))
+    {
+        if !all.contains(size) {
+            all.push(*size);
+        }
+    }
+    all
 }
 
 pub(super) fn check(
@@ -63,15 +87,72 @@ pub(super) fn check(
     }
     let hugepages = hugepages
         .as_ref()
-        .map(|spec| check_hugepages(spec, sizes(architecture, page_size), problems))
+        .map(|spec| {
+            if architecture_told(facts) {
+                let sizes = sizes(architecture, page_size);
+                check_hugepages(spec, sizes, "these nodes", problems)
+            } else {
+                check_hugepages(spec, &all_sizes(page_size), "any nodes", problems)
+            }
+        })
         .unwrap_or_default();
     check_nodes(&hugepages, facts, problems);
     (hugepages, page_size)
 }
 
+fn architecture_told(nodes: &[NodeFacts]) -> bool {
+    nodes.iter().any(|node| node.architecture.is_some())
+}
+
+/// Sizes that were taken because the pool has no node to tell its architecture, against that which counts instead: that
+/// of the nodes that may join, or one that is assumed.
+pub(super) fn check_assumed(valid: &ValidProfile, known: &Known, problems: &mut Problems) {
+    if architecture_told(&known.nodes) {
+        return;
+    }
+    let architecture = valid.hardware.architecture;
+    let has = sizes(architecture, valid.kernel_page_size);
+    let ValidHugepages {
+        default_kib,
+        spread,
+        on_node,
+    } = &valid.hugepages;
+    let used: BTreeSet<u64> = default_kib
+        .iter()
+        .copied()
+        .chain(spread.iter().map(|(size, _)| *size))
+        .chain(on_node.iter().map(|(_, size, _)| *size))
+        .collect();
+    for (name, kib) in all_sizes(valid.kernel_page_size) {
+        if !used.contains(&kib) || has.iter().any(|(_, other)| *other == kib) {
+            continue;
+        }
+        let field = "spec.memory.hugepages";
+        let architecture = architecture.name();
+        let names: Vec<&str> = has.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        problems.push(if architecture_told(known.telling()) {
+            Problem::error(
+                field,
+                name,
+                format!("is no size of huge pages of {architecture}, which the nodes are that may join the pool"),
+                format!("use one of: {names}"),
+            )
+        } else {
+            Problem::warning(
+                field,
+                name,
+                format!("is no size of huge pages of {architecture}, which is assumed while no node is known: the kernel arguments, too, are those of {architecture}"),
+                format!("let a node be known, whose label kubernetes.io/arch tells the architecture; on {architecture} use one of: {names}"),
+            )
+        });
+    }
+}
+
 fn check_hugepages(
     spec: &HugepagesSpec,
     sizes: &[(&str, u64)],
+    whose: &str,
     problems: &mut Problems,
 ) -> ValidHugepages {
     let HugepagesSpec {
@@ -87,7 +168,7 @@ fn check_hugepages(
             problems.push(Problem::error(
                 field,
                 text,
-                "is no size of huge pages that these nodes have",
+                format!("is no size of huge pages that {whose} have"),
                 format!("use one of: {}", names.join(", ")),
             ));
         }

@@ -5,6 +5,7 @@ mod arguments;
 mod cluster_state;
 mod files;
 mod hardware;
+mod kubelet;
 mod whole;
 
 use super::*;

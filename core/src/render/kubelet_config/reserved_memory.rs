@@ -60,6 +60,9 @@ fn eviction(fields: &mut Map<String, Value>, memory_kib: Option<u64>) -> u64 {
         .and_then(Value::as_str)
         .unwrap_or(default)
         .to_owned();
+    if switched_off(&given) {
+        return 0;
+    }
     let amount = match given.strip_suffix('%') {
         None => bytes(&given),
         Some(percent) => memory_kib.and_then(|kib| share_of(percent, kib)),
@@ -72,12 +75,22 @@ fn eviction(fields: &mut Map<String, Value>, memory_kib: Option<u64>) -> u64 {
     amount
 }
 
+/// Whether the kubelet keeps nothing for a threshold: it ignores 0% and 100% and takes no amount of zero, so that these
+/// must stay as they are written.
+pub(crate) fn switched_off(threshold: &str) -> bool {
+    threshold == "100%"
+        || threshold
+            .strip_suffix('%')
+            .and_then(|percent| percent.parse().ok())
+            .is_some_and(Quantity::is_zero)
+}
+
 fn bytes(quantity: &str) -> Option<u64> {
     let quantity: Quantity = quantity.parse().ok()?;
     u64::try_from(quantity.value()).ok()
 }
 
-/// That many percent of a node's memory, in whole Mi. The memory counts in whole Gi: what a node reports differs by
+/// That many percent of a node's memory, in whole Mi and at least one, as the kubelet takes no amount of zero. The memory counts in whole Gi: what a node reports differs by
 /// some Mi from machine to machine and from kernel to kernel, and a new amount would cost the pool a reboot.
 fn share_of(percent: &str, memory_kib: u64) -> Option<u64> {
     let percent: Quantity = percent.parse().ok()?;
@@ -86,7 +99,7 @@ fn share_of(percent: &str, memory_kib: u64) -> Option<u64> {
     let whole = (bytes + u128::from(GI / 2)) / u128::from(GI) * u128::from(GI);
     let counted = if whole == 0 { bytes } else { whole };
     let share = u64::try_from(counted.checked_mul(thousandths)? / 100_000).ok()?;
-    Some(share / MI * MI)
+    Some((share / MI).max(1) * MI)
 }
 
 /// Equal shares in whole Mi, the rest on the first, among the NUMA nodes that have at least half as much as the largest:

@@ -95,6 +95,27 @@ fn a_percentage_becomes_an_amount() {
 }
 
 #[test]
+fn no_threshold_becomes_zero() {
+    for (given, expected) in [
+        ("0%", "0%"),
+        ("100%", "100%"),
+        ("00.0%", "00.0%"),
+        ("0.001%", "1Mi"),
+    ] {
+        let fields = complete(
+            json!({"memoryManagerPolicy": "Static", "kubeReserved": {"memory": "500Mi"}, "evictionHard": {"memory.available": given}}),
+            &[(0, 32 << 20)],
+        );
+        assert_eq!(
+            fields["evictionHard"]["memory.available"], expected,
+            "{given}"
+        );
+        let kept = if expected == "1Mi" { 501 } else { 500 };
+        assert_eq!(sum(&fields), kept << 20, "{given}");
+    }
+}
+
+#[test]
 fn what_the_user_gave_stays() {
     let given = json!({"memoryManagerPolicy": "Static", "reservedMemory": []});
     assert_eq!(complete(given.clone(), &[]), given);

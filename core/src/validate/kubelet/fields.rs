@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use super::names::{
     CIPHERS, CPU_OPTIONS, CPU_OPTIONS_ALPHA, ENFORCEMENTS, RESERVABLE, SIGNALS, TOPOLOGY_OPTIONS,
 };
-use super::values::{self, at_least, between, one_of, positive};
+use super::values::{self, at_least, between, has_kind, one_of, positive};
 use crate::cpu_set::CpuSet;
 use crate::input::suggest;
+use crate::merge::kubelet::Kind;
 use crate::problem::{Problem, Problems};
 
 /// The type is right already.
@@ -271,16 +272,33 @@ fn check_map(field: &str, key: &str, map: &Map<String, Value>, problems: &mut Pr
             "systemReserved" | "kubeReserved" => {
                 values::quantity(&field, text, problems);
             }
-            "evictionHard" | "evictionSoft" | "evictionMinimumReclaim" => {
+            "evictionHard" | "evictionSoft" => {
                 check_threshold(&field, text, problems);
             }
+            "evictionMinimumReclaim" => check_reclaim(&field, text, problems),
             "evictionSoftGracePeriod" => {
                 values::duration(&field, text, problems);
             }
             "qosReserved" => check_threshold(&field, text, problems),
-            _ => {}
+            _ => check_inside(&field, key, name, value, problems),
         }
     }
+}
+
+/// The types of what a structure holds, as far as they have one that is simple.
+fn check_inside(field: &str, key: &str, name: &str, value: &Value, problems: &mut Problems) {
+    let kind = match (key, name) {
+        ("authentication", _) | ("authorization", "webhook") | ("logging", "options") => {
+            values::has_shape(field, name, value, problems);
+            return;
+        }
+        ("authorization", "mode") | ("logging", "format") | ("tracing", "endpoint") => Kind::Text,
+        ("tracing", "samplingRatePerMillion") => Kind::Int("int32"),
+        ("logging", "verbosity") | ("userNamespaces", "idsPerPod") => Kind::Int("int64"),
+        ("crashLoopBackOff", "maxContainerRestartPeriod") => Kind::Duration,
+        _ => return,
+    };
+    has_kind(field, value, kind, problems);
 }
 
 /// The kubelet's own limit is 8; the option can only raise it.
@@ -316,6 +334,29 @@ fn check_threshold(field: &str, text: &str, problems: &mut Problems) {
                 ));
             }
         }
-        None => positive(field, text, problems),
+        None => positive(
+            field,
+            text,
+            "use more than 0, or 0% to switch it off",
+            problems,
+        ),
+    }
+}
+
+/// A quantity, zero too, or a percentage above 0: other than a threshold a reclaim can't be 0%.
+fn check_reclaim(field: &str, text: &str, problems: &mut Problems) {
+    let Some(percent) = text.strip_suffix('%') else {
+        values::quantity(field, text, problems);
+        return;
+    };
+    if percent.parse::<f64>().is_ok_and(|percent| percent == 0.0) {
+        problems.push(Problem::error(
+            field,
+            text,
+            "is zero percent, which a reclaim can't be: the kubelet would not start",
+            "write 0 without a percent sign, or remove it",
+        ));
+    } else {
+        check_threshold(field, text, problems);
     }
 }

@@ -1,8 +1,9 @@
-//! Whether what is kept from the pods, all together, leaves them anything: each part alone may fit.
+//! Whether what is kept from the pods, all together, leaves them anything: each part alone may fit. And whether it is kept
+//! where the nodes have memory.
 
 use serde_json::{Map, Value};
 
-use super::together::rendered;
+use super::together::{check_numa_nodes, rendered};
 use crate::facts::NodeFacts;
 use crate::problem::{Problem, Problems};
 use crate::quantity::Quantity;
@@ -20,6 +21,7 @@ pub(in crate::validate) fn check_room(
 ) {
     let fields = rendered(valid);
     check_memory(valid, &fields, facts, problems);
+    check_numa_nodes(&fields, facts, problems);
     // With a set of reserved CPUs the kubelet counts that and no quantities.
     if !fields.contains_key("reservedSystemCPUs") {
         check_cpu(&fields, facts, problems);

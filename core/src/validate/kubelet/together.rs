@@ -6,9 +6,24 @@ use serde_json::{Map, Value};
 
 use super::{FIELD, values};
 use crate::api::realtime_profile::TopologyPolicy;
+use crate::facts::NodeFacts;
 use crate::problem::{Problem, Problems};
 use crate::quantity::Quantity;
+use crate::render::kubelet_config::switched_off;
 use crate::validate::ValidProfile;
+
+/// The kubelet's own limits, where only the other half of a pair is given.
+const IMAGE_GC_HIGH_PERCENT: i64 = 85;
+const IMAGE_GC_LOW_PERCENT: i64 = 80;
+const IMAGE_MINIMUM_GC_AGE: &str = "2m";
+const SHUTDOWN_GRACE_PERIOD: &str = "0s";
+
+/// What the kubelet keeps of a node's memory, all together: the part and its key.
+const KEPT_MEMORY: [(&str, &str); 3] = [
+    ("kubeReserved", "memory"),
+    ("systemReserved", "memory"),
+    ("evictionHard", "memory.available"),
+];
 
 /// The overrides against what the profile's sections set, and the whole as the kubelet would see it.
 /// `topology_given`: the policy stands in the profile and isn't our default.
@@ -17,6 +32,8 @@ pub(in crate::validate) fn check_together(
     topology_given: bool,
     problems: &mut Problems,
 ) {
+    let whole = rendered(valid);
+    check_whole_bytes(&whole, valid, problems);
     if valid.kubelet_overrides.is_empty() {
         // What the sections make of themselves fits together.
         return;
@@ -26,7 +43,6 @@ pub(in crate::validate) fn check_together(
         ..valid.clone()
     };
     let ours = rendered(&without);
-    let whole = rendered(valid);
     for (key, value) in &valid.kubelet_overrides {
         check_against_ours(key, value, &ours, valid, topology_given, problems);
     }
@@ -75,20 +91,11 @@ pub(in crate::validate) fn check_together(
             ));
         }
     }
-    let percent = |key: &str| whole.get(key).and_then(Value::as_i64);
-    if let (Some(low), Some(high)) = (
-        percent("imageGCLowThresholdPercent"),
-        percent("imageGCHighThresholdPercent"),
-    ) && low >= high
-    {
-        problems.push(Problem::error(
-            field("imageGCLowThresholdPercent"),
-            low,
-            format!("must be below imageGCHighThresholdPercent, which is {high}"),
-            "lower it",
-        ));
-    }
-    if percent("maxParallelImagePulls").is_some_and(|pulls| pulls > 1)
+    check_image_collection(&whole, problems);
+    check_shutdown(&whole, problems);
+    check_static_cpus(&whole, problems);
+    let number = |key: &str| whole.get(key).and_then(Value::as_i64);
+    if number("maxParallelImagePulls").is_some_and(|pulls| pulls > 1)
         && whole.get("serializeImagePulls") == Some(&Value::Bool(true))
     {
         problems.push(Problem::error(
@@ -102,7 +109,7 @@ pub(in crate::validate) fn check_together(
         .kubelet_overrides
         .get("evictionHard")
         .and_then(|thresholds| thresholds.get("memory.available")?.as_str())
-        .filter(|threshold| threshold.ends_with('%'));
+        .filter(|threshold| threshold.ends_with('%') && !switched_off(threshold));
     if let Some(percentage) = percentage
         && text("memoryManagerPolicy") == Some("Static")
         && valid.hardware.memory_kib.is_none()
@@ -115,6 +122,7 @@ pub(in crate::validate) fn check_together(
         ));
     }
     check_soft_eviction(&whole, problems);
+    check_reserved_pages(&whole, problems);
     check_memory_sum(&whole, problems);
 }
 
@@ -211,6 +219,126 @@ fn check_soft_eviction(whole: &Map<String, Value>, problems: &mut Problems) {
     }
 }
 
+/// An override's length of time in nanoseconds; the default where it is absent or zero, which the kubelet and OpenShift
+/// take for absent. `None` when it is no time.
+fn nanoseconds(whole: &Map<String, Value>, key: &str, default: &str) -> Option<f64> {
+    let seconds = match whole.get(key).and_then(Value::as_str) {
+        None => 0.0,
+        Some(given) => values::parse_duration(given)?,
+    };
+    let seconds = if seconds == 0.0 {
+        values::parse_duration(default)?
+    } else {
+        seconds
+    };
+    Some((seconds * 1e9).round())
+}
+
+/// When the kubelet removes images: each limit against its pair, given or the kubelet's own.
+fn check_image_collection(whole: &Map<String, Value>, problems: &mut Problems) {
+    let field = |key: &str| format!("{FIELD}.{key}");
+    let percent = |key: &str| whole.get(key).and_then(Value::as_i64);
+    let (low_key, high_key) = ("imageGCLowThresholdPercent", "imageGCHighThresholdPercent");
+    match (percent(low_key), percent(high_key)) {
+        (Some(low), high) => {
+            let high = high.unwrap_or(IMAGE_GC_HIGH_PERCENT);
+            if low >= high {
+                problems.push(Problem::error(
+                    field(low_key),
+                    low,
+                    format!("must be below {high_key}, which is {high}"),
+                    "lower it",
+                ));
+            }
+        }
+        // A zero is dropped, and told.
+        (None, Some(high)) if high != 0 && high <= IMAGE_GC_LOW_PERCENT => {
+            problems.push(Problem::error(
+                field(high_key),
+                high,
+                format!("must be above {low_key}, which is {IMAGE_GC_LOW_PERCENT} when nothing is said: the kubelet would not start"),
+                format!("raise it, or set {low_key} below it"),
+            ));
+        }
+        (None, _) => {}
+    }
+    let (least_key, most_key) = ("imageMinimumGCAge", "imageMaximumGCAge");
+    if let (Some(least), Some(most)) = (
+        nanoseconds(whole, least_key, IMAGE_MINIMUM_GC_AGE),
+        nanoseconds(whole, most_key, "0s"),
+    ) && most > 0.0
+        && most <= least
+    {
+        problems.push(Problem::error(
+            field(most_key),
+            whole.get(most_key).map(values::shown).unwrap_or_default(),
+            format!("must be more than {least_key}, which is {IMAGE_MINIMUM_GC_AGE} when nothing is said: the kubelet would not start"),
+            format!("raise it, or lower {least_key}"),
+        ));
+    }
+}
+
+fn check_shutdown(whole: &Map<String, Value>, problems: &mut Problems) {
+    let (all_key, critical_key, priority_key) = (
+        "shutdownGracePeriod",
+        "shutdownGracePeriodCriticalPods",
+        "shutdownGracePeriodByPodPriority",
+    );
+    let (Some(all), Some(critical)) = (
+        nanoseconds(whole, all_key, SHUTDOWN_GRACE_PERIOD),
+        nanoseconds(whole, critical_key, SHUTDOWN_GRACE_PERIOD),
+    ) else {
+        return;
+    };
+    if critical > all {
+        problems.push(Problem::error(
+            format!("{FIELD}.{critical_key}"),
+            whole.get(critical_key).map(values::shown).unwrap_or_default(),
+            format!("is a part of {all_key} and must not be longer, and that is {SHUTDOWN_GRACE_PERIOD} when nothing is said: the kubelet would not start"),
+            format!("set {all_key} to this much or more"),
+        ));
+    }
+    let by_priority = whole
+        .get(priority_key)
+        .is_some_and(|value| !values::is_zero(value));
+    if by_priority && (all > 0.0 || critical > 0.0) {
+        problems.push(Problem::error(
+            format!("{FIELD}.{priority_key}"),
+            "",
+            format!("can't stand beside {all_key} and {critical_key}: the kubelet would not start"),
+            "keep one of them",
+        ));
+    }
+}
+
+/// The static CPU policy without a set of CPUs takes its share from the reservations. What isn't said of the system's CPU
+/// is OpenShift's to fill in, so that only a zero that is written leaves none.
+fn check_static_cpus(whole: &Map<String, Value>, problems: &mut Problems) {
+    let is = |key: &str, text: &str| whole.get(key).and_then(Value::as_str) == Some(text);
+    let cpus_given = whole
+        .get("reservedSystemCPUs")
+        .is_some_and(|cpus| !values::is_zero(cpus));
+    let zero = |part: &str, absent: bool| match whole.get(part).and_then(|part| part.get("cpu")) {
+        None => absent,
+        Some(cpu) => cpu
+            .as_str()
+            .and_then(|cpu| cpu.parse().ok())
+            .is_some_and(Quantity::is_zero),
+    };
+    if is("cpuManagerPolicy", "static")
+        && !cpus_given
+        && zero("systemReserved", false)
+        && zero("kubeReserved", true)
+    {
+        problems.push(Problem::error(
+            format!("{FIELD}.cpuManagerPolicy"),
+            "static",
+            "needs reserved CPUs, and systemReserved and kubeReserved keep none: the kubelet would not start",
+            "set spec.cpu.reserved, or more than 0 in spec.kubelet.systemReserved.cpu; or remove it",
+        ));
+    }
+}
+
 /// One entry a NUMA node and resource, memory or huge pages, none of them zero.
 pub(super) fn check_reserved_memory(field: &str, items: &[Value], problems: &mut Problems) {
     let mut seen = BTreeSet::new();
@@ -237,10 +365,11 @@ pub(super) fn check_reserved_memory(field: &str, items: &[Value], problems: &mut
                     field.clone(),
                     "",
                     "is neither memory nor huge pages: the kubelet would not start",
-                    "use memory or hugepages-<size>",
+                    "use memory",
                 ));
             }
-            values::positive(&field, quantity.as_str().unwrap_or_default(), problems);
+            let text = quantity.as_str().unwrap_or_default();
+            values::positive(&field, text, "use more than 0, or remove it", problems);
             if !seen.insert((node, resource)) {
                 problems.push(Problem::error(
                     field,
@@ -253,22 +382,114 @@ pub(super) fn check_reserved_memory(field: &str, items: &[Value], problems: &mut
     }
 }
 
+fn has_memory_manager(whole: &Map<String, Value>) -> bool {
+    whole.get("memoryManagerPolicy").and_then(Value::as_str) == Some("Static")
+}
+
+/// The memory manager compares the sum of reservedMemory to the last part of a byte, and reservedMemory itself holds whole
+/// bytes only.
+fn check_whole_bytes(whole: &Map<String, Value>, valid: &ValidProfile, problems: &mut Problems) {
+    if !has_memory_manager(whole) {
+        return;
+    }
+    for (part, key) in KEPT_MEMORY {
+        let Some(text) = whole
+            .get(part)
+            .and_then(|kept| kept.get(key))
+            .and_then(Value::as_str)
+        else {
+            continue;
+        };
+        let Ok(quantity) = text.parse::<Quantity>() else {
+            continue;
+        };
+        if quantity.to_string() == quantity.value().to_string() {
+            continue;
+        }
+        let overridden = valid
+            .kubelet_overrides
+            .get(part)
+            .is_some_and(|kept| kept.get(key).is_some());
+        let section = if overridden { FIELD } else { "spec.kubelet" };
+        problems.push(Problem::error(
+            format!("{section}.{part}.{key}"),
+            text,
+            "is no whole number of bytes: reservedMemory can't add up to it, and the kubelet would not start",
+            format!("write whole bytes, as in {}Mi", (quantity.value() >> 20).max(1)),
+        ));
+    }
+}
+
+/// Nothing else reserves huge pages, and the memory manager wants both sides alike.
+fn check_reserved_pages(whole: &Map<String, Value>, problems: &mut Problems) {
+    let items = whole
+        .get("reservedMemory")
+        .and_then(Value::as_array)
+        .filter(|_| has_memory_manager(whole));
+    for (index, item) in items.into_iter().flatten().enumerate() {
+        let limits = item.get("limits").and_then(Value::as_object);
+        for (resource, quantity) in limits.into_iter().flatten() {
+            if resource.starts_with("hugepages-") {
+                problems.push(Problem::error(
+                    format!("{FIELD}.reservedMemory[{index}].limits.{}", resource.escape_debug()),
+                    values::shown(quantity),
+                    "is more than the 0 huge pages that the kubelet keeps: with the memory manager it would not start",
+                    "remove it",
+                ));
+            }
+        }
+    }
+}
+
+/// With the memory manager the NUMA nodes of reservedMemory must exist, where the nodes have told theirs.
+pub(super) fn check_numa_nodes(
+    whole: &Map<String, Value>,
+    facts: &[NodeFacts],
+    problems: &mut Problems,
+) {
+    let items = whole
+        .get("reservedMemory")
+        .and_then(Value::as_array)
+        .filter(|_| has_memory_manager(whole));
+    for (index, item) in items.into_iter().flatten().enumerate() {
+        let Some(id) = item.get("numaNode").and_then(Value::as_u64) else {
+            continue;
+        };
+        let missing: Vec<String> = facts
+            .iter()
+            .filter(|node| !node.numa_nodes.is_empty())
+            .filter(|node| node.numa_nodes.iter().all(|numa| u64::from(numa.id) != id))
+            .map(|node| node.name.clone())
+            .collect();
+        if !missing.is_empty() {
+            problems.push(Problem::error(
+                format!("{FIELD}.reservedMemory[{index}].numaNode"),
+                id,
+                format!(
+                    "{} has no such NUMA node: the kubelet would not start",
+                    crate::validate::names(&missing)
+                ),
+                "name a node that exists",
+            ));
+        }
+    }
+}
+
 /// The memory manager wants that reservedMemory of all NUMA nodes is exactly what the node keeps: kubeReserved,
 /// systemReserved and the hard eviction threshold. Checked only when all three are in our hands.
 fn check_memory_sum(whole: &Map<String, Value>, problems: &mut Problems) {
     let memory = |map: Option<&Value>, key: &str| -> Option<i128> {
-        let quantity: Quantity = map?.get(key)?.as_str()?.parse().ok()?;
+        let text = map?.get(key)?.as_str()?;
+        if switched_off(text) {
+            return Some(0);
+        }
+        let quantity: Quantity = text.parse().ok()?;
         Some(i128::from(quantity.value()))
     };
     let Some(Value::Array(reserved)) = whole.get("reservedMemory") else {
         return;
     };
-    let kept = [
-        ("kubeReserved", "memory"),
-        ("systemReserved", "memory"),
-        ("evictionHard", "memory.available"),
-    ]
-    .map(|(part, key)| memory(whole.get(part), key));
+    let kept = KEPT_MEMORY.map(|(part, key)| memory(whole.get(part), key));
     let [Some(kube), Some(system), Some(eviction)] = kept else {
         return;
     };
@@ -277,8 +498,7 @@ fn check_memory_sum(whole: &Map<String, Value>, problems: &mut Problems) {
         .iter()
         .filter_map(|item| memory(item.get("limits"), "memory"))
         .sum();
-    if whole.get("memoryManagerPolicy").and_then(Value::as_str) == Some("Static") && given != wanted
-    {
+    if has_memory_manager(whole) && given != wanted {
         problems.push(Problem::error(
             format!("{FIELD}.reservedMemory"),
             format!("{} MiB", given / (1 << 20)),

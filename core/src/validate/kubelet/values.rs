@@ -56,8 +56,34 @@ pub(super) fn has_kind(field: &str, value: &Value, kind: Kind, problems: &mut Pr
                 .is_some_and(|items| all_text(Box::new(items.iter()))),
             "a list of texts: put each item in quotes",
         ),
-        Kind::Other => (true, ""),
+        Kind::Other => return true,
     };
+    is_right(field, value, right, wanted, problems)
+}
+
+/// Whether the value of a field of [`Kind::Other`] has the shape of its Go type; what it holds is checked elsewhere.
+pub(super) fn has_shape(field: &str, key: &str, value: &Value, problems: &mut Problems) -> bool {
+    let (right, wanted) = match key {
+        "memoryThrottlingFactor" => (value.is_number(), "a number, without quotes"),
+        "reservedMemory" | "registerWithTaints" | "shutdownGracePeriodByPodPriority" => (
+            value.as_array().is_some_and(|items| {
+                // A null item is one that is empty.
+                items.iter().all(|item| item.is_object() || item.is_null())
+            }),
+            "a list of objects, as in [{name: value}]",
+        ),
+        _ => (value.is_object(), "an object, as in {name: value}"),
+    };
+    is_right(field, value, right, wanted, problems)
+}
+
+fn is_right(
+    field: &str,
+    value: &Value,
+    right: bool,
+    wanted: &str,
+    problems: &mut Problems,
+) -> bool {
     if !right && !value.is_null() {
         problems.push(Problem::error(
             field,
@@ -124,13 +150,14 @@ pub(super) fn quantity(field: &str, text: &str, problems: &mut Problems) -> Opti
     None
 }
 
-pub(super) fn positive(field: &str, text: &str, problems: &mut Problems) {
+/// A quantity above zero.
+pub(super) fn positive(field: &str, text: &str, remedy: &str, problems: &mut Problems) {
     if quantity(field, text, problems).is_some_and(Quantity::is_zero) {
         problems.push(Problem::error(
             field,
             text,
             "is zero: the kubelet would not start",
-            "use more than 0, or 0% to switch it off",
+            remedy,
         ));
     }
 }
@@ -149,7 +176,8 @@ pub(super) fn duration(field: &str, text: &str, problems: &mut Problems) -> Opti
     seconds
 }
 
-fn parse_duration(text: &str) -> Option<f64> {
+/// The same without a word about what is none.
+pub(super) fn parse_duration(text: &str) -> Option<f64> {
     /// Longer than any duration that Go can hold.
     const MAX_TEXT: usize = 64;
     if text.len() > MAX_TEXT {

@@ -13,7 +13,7 @@ use crate::problem::{Problem, Problems};
 use crate::render::kernel_arguments::{computed, key};
 use crate::selector::matches_or_nothing;
 use crate::validate::valid_profile::{Hardware, ValidPool};
-use crate::validate::{Known, ValidProfile};
+use crate::validate::{Known, ValidProfile, memory};
 
 /// Nodes that two custom pools select, one of them this; and a pool that none of the known nodes belongs to.
 pub(in crate::validate) fn check_membership(
@@ -79,12 +79,14 @@ pub(in crate::validate) fn candidates(
 }
 
 /// Whether the kernel arguments will stay the same once more is known about the processors: each change is a reboot.
-/// Where no node at all is known nobody can be asked, and nothing is said.
+/// Where no node at all is known nobody can be asked, and nothing is said but of huge pages that tell of another
+/// architecture than the assumed one.
 pub(in crate::validate) fn check_told(
     valid: &ValidProfile,
     known: &Known,
     problems: &mut Problems,
 ) {
+    memory::check_assumed(valid, known, problems);
     let telling = known.telling();
     let hardware = &valid.hardware;
     if telling.is_empty() || hardware.architecture != Architecture::Amd64 {

@@ -119,6 +119,21 @@ fn kernel_arguments_against_each_other_and_the_profile() {
     );
     passes(&with("processor.max_cstate=1", cpus), &none);
     passes(&with("intel_iommu=off", cpus), &none);
+    for argument in ["nosmt", "nosmt=force"] {
+        refuses(
+            &with(argument, cpus),
+            &none,
+            first,
+            "contradicts spec.cpu.smt, which keeps all threads",
+        );
+        passes(&with(argument, ""), &none);
+    }
+    warns(
+        &with("nosmt", "cpu: {reserved: 0-1, isolated: 2-7, smt: 'Off'}"),
+        &none,
+        first,
+        "follows from the profile already",
+    );
 }
 
 #[test]

@@ -154,9 +154,13 @@ fn huge_pages_and_page_size() {
     );
     refuses(
         "memory: {hugepages: {pages: [{size: 32M, count: 1}]}}",
-        &none,
+        &cluster(HARDWARE),
         field,
-        "no size of huge pages",
+        "that these nodes have",
+    );
+    passes(
+        "memory: {hugepages: {pages: [{size: 32M, count: 1}]}}",
+        &cluster(&COUNTED.replace("amd64", "arm64")),
     );
     refuses(
         "memory: {hugepages: {defaultSize: 4G, pages: []}}",
@@ -220,6 +224,34 @@ fn huge_pages_and_page_size() {
     passes(
         "memory: {hugepages: {pages: [{size: 2M, count: 0}]}}",
         &none,
+    );
+}
+
+/// A profile for ARM is right without a cluster, too.
+#[test]
+fn while_no_node_is_known_the_sizes_of_every_architecture_are_taken() {
+    let arm = "memory: {hugepages: {defaultSize: 32M, pages: [{size: 64k, count: 10}, {size: 2M, count: 4, node: 0}]}}";
+    let none = nothing_known();
+    let field = "spec.memory.hugepages";
+    let assumed = "of amd64, which is assumed while no node is known";
+    warns(arm, &none, field, assumed);
+    let told = check(arm, &none).problems.0;
+    let values: Vec<&str> = told.iter().map(|problem| problem.value.as_str()).collect();
+    assert_eq!(values, ["32M", "64k"]);
+    let of_another_pool = COUNTED.replace("edge-rt", "worker");
+    refuses(
+        arm,
+        &cluster(&of_another_pool),
+        field,
+        "of amd64, which the nodes are that may join the pool",
+    );
+    let validated = check(arm, &cluster(&of_another_pool.replace("amd64", "arm64")));
+    assert!(validated.profile.is_some(), "{}", validated.problems);
+    refuses(
+        "memory: {kernelPageSize: 64k, hugepages: {pages: [{size: 1G, count: 1}]}}",
+        &none,
+        "spec.memory.hugepages.pages[0].size",
+        "that any nodes have",
     );
 }
 
