@@ -57,6 +57,15 @@ enum StateError {
     Text(#[from] HookError),
 }
 
+/// What is known of a container.
+struct Container {
+    state: State,
+    /// Those of the state, and of the specification where it was needed and could be read.
+    annotations: BTreeMap<String, String>,
+    /// Why it couldn't.
+    unread: Option<StateError>,
+}
+
 /// Runs the hook when the command line asks for it, and says with which code to exit.
 pub fn asked() -> Option<ExitCode> {
     let began = Instant::now();
@@ -87,10 +96,17 @@ fn socket(mut arguments: impl Iterator<Item = OsString>) -> Result<PathBuf, OsSt
 }
 
 fn run(socket: &Path, deadline: Instant) -> End {
-    let (state, annotations) = match container(deadline) {
+    let Container {
+        state,
+        annotations,
+        unread,
+    } = match container(deadline) {
         Ok(container) => container,
         Err(error) => return End::Unclear(error.to_string()),
     };
+    if let Some(error) = unread {
+        return without_specification(&state.id, &annotations, &error);
+    }
     match Errand::of(&state.id, state.pid, &annotations) {
         Errand::Nothing => End::Well,
         Errand::Nobodys => End::Unclear(
@@ -109,29 +125,59 @@ fn run(socket: &Path, deadline: Instant) -> End {
     }
 }
 
+/// Whose container it is isn't known, so the daemon can't be asked. What the state itself says of the pod's wish holds.
+fn without_specification(
+    id: &str,
+    annotations: &BTreeMap<String, String>,
+    error: &StateError,
+) -> End {
+    if request::asks(annotations) {
+        End::Without {
+            required: request::required(annotations),
+            why: format!("container {id}: {error}"),
+        }
+    } else {
+        End::Unclear(error.to_string())
+    }
+}
+
 /// The state, and the annotations: those of the state, and of the container's specification where the state's don't say
 /// whose it is.
-fn container(deadline: Instant) -> Result<(State, BTreeMap<String, String>), StateError> {
+fn container(deadline: Instant) -> Result<Container, StateError> {
     let read = || bounded::read(io::stdin().lock(), MAX_STATE);
     let bytes = bounded::within(deadline, read).map_err(StateError::Input)?;
     let mut state = State::parse(&bytes)?;
     let mut annotations = state.annotations.take().unwrap_or_default();
+    let mut unread = None;
     if Identity::of(&annotations).is_none()
         && let Some(bundle) = &state.bundle
     {
-        let path = Path::new(bundle).join("config.json");
-        let name = path.display().to_string();
-        let bytes = bounded::within(deadline, move || {
-            bounded::read_file(&path, MAX_SPECIFICATION)
-        })
-        .map_err(|why| StateError::Bundle { path: name, why })?;
-        let more = Specification::parse(&bytes)?.annotations;
-        // What the state says is the newer word.
-        for (key, text) in more.unwrap_or_default() {
-            annotations.entry(key).or_insert(text);
+        match specification(bundle, deadline) {
+            Ok(more) => {
+                // What the state says is the newer word.
+                for (key, text) in more.annotations.unwrap_or_default() {
+                    annotations.entry(key).or_insert(text);
+                }
+            }
+            Err(error) => unread = Some(error),
         }
     }
-    Ok((state, annotations))
+    Ok(Container {
+        state,
+        annotations,
+        unread,
+    })
+}
+
+/// What is in the bundle.
+fn specification(bundle: &str, deadline: Instant) -> Result<Specification, StateError> {
+    let path = Path::new(bundle).join("config.json");
+    let name = path.display().to_string();
+    let bytes = bounded::within(deadline, move || {
+        bounded::read_file(&path, MAX_SPECIFICATION)
+    })
+    .map_err(|why| StateError::Bundle { path: name, why })?;
+    Ok(Specification::parse(&bytes)?)
 }
 
 /// Says it to the daemon. The error is the reason why the container goes without, with what helps.

@@ -19,9 +19,9 @@ mod script;
 #[path = "oci_hook/server.rs"]
 mod server;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -44,12 +44,11 @@ struct Ended {
 /// Runs a program with that on its standard input, to its end.
 fn run(command: &mut Command, input: &[u8]) -> Ended {
     let began = Instant::now();
-    let mut child = command
+    command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("started");
+        .stderr(Stdio::piped());
+    let mut child = started(command);
     let mut stdin = child.stdin.take().expect("a pipe");
     let input = input.to_owned();
     // A program that doesn't read all is no failure of the one who writes.
@@ -61,6 +60,22 @@ fn run(command: &mut Command, input: &[u8]) -> Ended {
         code: output.status.code(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         took,
+    }
+}
+
+/// Starts a program. Another thread's child has the file open that was just written until it is another program itself, and so
+/// long nobody can run it ("Text file busy").
+fn started(command: &mut Command) -> Child {
+    let begun = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == ErrorKind::ExecutableFileBusy && begun.elapsed() < BOUND =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            started => return started.expect("started"),
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use super::group::{ContainerId, GroupError, PodUid};
 use super::identity::Identity;
 use super::request;
 
-/// As many bytes of a state are read: a pod's annotations have at most 256 KiB together, and runtimes say them twice.
-pub const MAX_STATE: usize = 1 << 20;
+/// As many bytes of a state are read. A pod's annotations have at most 256 KiB together, and CRI-O says them twice: as they
+/// are, and as JSON in an annotation of its own. A `<`, one byte, is `\u003c` in the one and `\\u003c` in the other: 3.25 MiB.
+pub const MAX_STATE: usize = 4 << 20;
 /// As many bytes of a container's OCI specification (`config.json`) are read. Real ones have 10 to 100 KiB; one with an
 /// environment as large as the kernel allows has 2 MiB.
 pub const MAX_SPECIFICATION: usize = 4 << 20;

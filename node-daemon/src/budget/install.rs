@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use realtime_core::names::HOOK_PROGRAM;
 use rustix::fs::{Mode, fchmod};
+use tokio::time::sleep;
 
 use crate::host::{Host, HostError};
 
@@ -16,6 +17,8 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 const PIECE: usize = 64 << 10;
 /// The program says its version at once, or it doesn't run.
 const TIME: Duration = Duration::from_secs(10);
+/// Until another try for a program that can't be put there: a file system that is full or read-only, as with the socket.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +52,34 @@ pub enum InstallError {
     DoesNotRun(HostError),
 }
 
-/// Installs the program, and tells how that went. What fails is tried again by the next daemon: until then the hook finds
-/// the program of the former one, or none.
+/// Installs the program, and tells how that went. What fails is tried for again, and told again only in other words: until
+/// then the hook finds the program of a former daemon, or none. A program that the host can't run is left to the next daemon.
 pub async fn run(host: Host) {
-    match install(&host).await {
-        Ok(Installed::Already) => {
-            tracing::debug!(program = HOOK_PROGRAM, "the OCI hook's program is there");
+    let mut told = String::new();
+    loop {
+        let error = match install(&host).await {
+            Ok(Installed::Already) => {
+                tracing::debug!(program = HOOK_PROGRAM, "the OCI hook's program is there");
+                return;
+            }
+            Ok(Installed::Now) => {
+                tracing::info!(
+                    program = HOOK_PROGRAM,
+                    "the OCI hook's program is installed"
+                );
+                return;
+            }
+            Err(error) => error,
+        };
+        let text = error.to_string();
+        if text != told {
+            tracing::warn!(%error, "the OCI hook's program");
+            told = text;
         }
-        Ok(Installed::Now) => tracing::info!(
-            program = HOOK_PROGRAM,
-            "the OCI hook's program is installed"
-        ),
-        Err(error) => tracing::warn!(%error, "the OCI hook's program"),
+        if matches!(error, InstallError::DoesNotRun(_)) {
+            return;
+        }
+        sleep(AGAIN).await;
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{BOUND, DAEMON, Ended, ID, asking, hook, run, state};
+use super::{BOUND, DAEMON, Ended, ID, asking, hook, run, started, state};
 
 /// A socket that does that with each connection, in a thread of its own.
 fn socket(folder: &Path, with: fn(UnixStream)) -> std::path::PathBuf {
@@ -216,6 +216,49 @@ fn what_the_state_does_not_say_is_in_the_bundle() {
 }
 
 #[test]
+fn without_the_bundle_the_states_own_annotations_decide() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none");
+    let ended = |realtime: &str, required: &str| {
+        let annotations = json!({"realtime": realtime, "realtime.openshift.io/required": required});
+        hook(
+            &none,
+            &json!({"id": ID, "bundle": folder.path(), "annotations": annotations}),
+        )
+    };
+    let config = folder.path().join("config.json");
+    for (text, why) in [(None, "No such file"), (Some("nonsense"), "config.json: ")] {
+        if let Some(text) = text {
+            fs::write(&config, text).unwrap();
+        }
+        let kept = ended("true", "true");
+        assert_eq!(kept.code, Some(3), "{kept:?}");
+        assert!(kept.stderr.contains(why), "{kept:?}");
+        assert!(kept.stderr.contains("it is not started"), "{kept:?}");
+        may_start(&ended("true", "false"), Some(why));
+        may_start(&ended("false", "true"), Some(why));
+    }
+}
+
+/// As CRI-O says them: a pod's annotations, as many as the API server takes, in the text that grows the most.
+#[test]
+fn the_longest_annotations_that_a_pod_may_have_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = asking(true);
+    let long = "\u{1}".repeat(256 << 10);
+    let quoted = json!({ "long": long }).to_string();
+    state["annotations"]["long"] = long.into();
+    state["annotations"]["io.kubernetes.cri-o.Annotations"] = quoted.into();
+    assert!(state.to_string().len() > 3 << 20);
+    let ended = hook(&folder.path().join("none"), &state);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(
+        ended.stderr.contains("container main of pod plant/drive"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn a_standard_input_of_any_sort_keeps_no_container_from_starting() {
     let command = || {
         let mut command = Command::new(DAEMON);
@@ -226,18 +269,14 @@ fn a_standard_input_of_any_sort_keeps_no_container_from_starting() {
         (b"", "the container's state"),
         (b"[]", "the container's state"),
         (b"\0\xff", "the container's state"),
-        (&vec![b' '; 2 << 20], "more than 1048576 bytes"),
+        (&vec![b' '; 5 << 20], "more than 4194304 bytes"),
     ];
     for (input, why) in inputs {
         may_start(&run(&mut command(), input), Some(why));
     }
     // One that never ends.
     let began = Instant::now();
-    let mut child = command()
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = started(command().stdin(Stdio::piped()).stderr(Stdio::piped()));
     let stdin = child.stdin.take();
     let mut stderr = String::new();
     let mut pipe = child.stderr.take().unwrap();

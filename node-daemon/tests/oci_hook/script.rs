@@ -90,6 +90,19 @@ fn what_is_off_or_long_is_taken_as_it_is() {
         state("container", &quoted).to_string().as_bytes(),
     );
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    // Nor is one that only resembles it, once blanks are looked over.
+    for other in [
+        " true",
+        "tr ue",
+        "{\"realtime.openshift.io/required\" : \"true\"}",
+    ] {
+        let asks = serde_json::json!({"realtime": "true", "realtime.openshift.io/required": other});
+        let ended = run(
+            &mut Command::new(&missing),
+            state("container", &asks).to_string().as_bytes(),
+        );
+        assert_eq!(ended.code, Some(0), "{other}: {ended:?}");
+    }
     let long = serde_json::json!({"realtime": "true", "long": "x".repeat(200_000)});
     let ended = run(
         &mut Command::new(&missing),
@@ -97,4 +110,39 @@ fn what_is_off_or_long_is_taken_as_it_is() {
     );
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.took < Duration::from_secs(5), "{ended:?}");
+}
+
+/// serde and crun's yajl write none of this; json-c, to which crun changes, writes blanks and `\/`.
+#[test]
+fn json_is_understood_in_every_way_of_writing_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = script(folder.path(), &folder.path().join("missing"));
+    for shell in ["/bin/sh", "/bin/bash"] {
+        if !Path::new(shell).exists() {
+            continue;
+        }
+        let code = |text: &str| {
+            let mut command = Command::new(shell);
+            run(command.arg(&missing), text.as_bytes()).code
+        };
+        for slash in ["/", "\\/"] {
+            for colon in [
+                ":",
+                ": ",
+                " :",
+                " : ",
+                "  :   ",
+                "\t:\t",
+                ":\n    ",
+                "\n:",
+                " \n\t: \n\t ",
+            ] {
+                let required = format!("\"realtime.openshift.io{slash}required\"{colon}\"true\"");
+                let begin = format!("{{ \"id\"{colon}\"*\", \"annotations\"{colon}{{ {required}");
+                assert_eq!(code(&format!("{begin} }} }}")), Some(1), "{shell} {begin}");
+                let off = format!("{begin}, \"realtime\"{colon}\"false\" }} }}");
+                assert_eq!(code(&off), Some(0), "{shell} {off}");
+            }
+        }
+    }
 }
