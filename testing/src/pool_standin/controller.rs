@@ -202,8 +202,12 @@ impl Controller {
         self.add_renders_of(config);
     }
 
-    /// Takes in our own write: nothing but the render depends on it.
+    /// Takes in our own write: nothing but the render depends on it. Somebody may have deleted it meanwhile, and what the
+    /// watch says of that is then no news any more.
     fn kubelet_config_written(&mut self, config: KubeletConfig) {
+        if config.metadata.deletion_timestamp.is_some() {
+            self.add(Key::KubeletConfig(config.name_any()), PROMPT);
+        }
         self.add_renders_of(&config);
         self.world.kubelet_configs.apply(config);
     }
