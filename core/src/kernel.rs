@@ -141,7 +141,12 @@ pub struct OstreeView {
 /// A host with dnf and grubby.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RpmView {
-    /// `rpm -qa` of the kernel's packages.
+    /// A dnf of ours is at work, in a unit of its own that outlives the daemon: whatever else is seen here may be half of
+    /// what it does (the boot entry comes before the initramfs).
+    pub dnf_runs: bool,
+    /// `rpm -qa`: what is there before our dnf is somebody else's.
+    pub packages: Vec<Nevra>,
+    /// Of these the kernel's packages.
     pub kernel_packages: Vec<Nevra>,
     /// `grubby --default-kernel`: a path below `/boot`.
     pub default_kernel: Option<String>,

@@ -271,14 +271,21 @@ impl Agent {
             }
             Step::Save(record) => look::save_record(&self.host, &self.record, &record)?,
             Step::Run(command) => self.run_command(&command, observed.record).await?,
-            Step::Cordon => self.side.cordon().await?,
+            Step::Cordon => {
+                // Pods may have come since the last drain: whoever cordons anew drains anew.
+                self.drain = Drain::Unknown;
+                self.side.cordon().await?;
+            }
             Step::Drain => {
                 self.drain = self.side.drain().await?;
                 if self.drain != Drain::Done {
                     return Ok(Pause::Drain);
                 }
             }
-            Step::Uncordon => self.side.uncordon().await?,
+            Step::Uncordon => {
+                self.drain = Drain::Unknown;
+                self.side.uncordon().await?;
+            }
             Step::Reboot => {
                 // Past every cache: nothing may have been taken back since the drain began.
                 if !self.side.confirm_reboot().await? {
@@ -374,4 +381,34 @@ pub fn seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A drained node that an admin uncordoned takes pods: the next cordon needs a drain of its own.
+    #[tokio::test]
+    async fn a_drain_holds_for_its_cordon_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let alone = Alone::new(RealtimeNodeSpec::default(), false, None);
+        let host = Host::new(folder.path(), None);
+        let mut agent = Agent::new(host, "/state", false, Side::Alone(Box::new(alone)));
+        for step in [Step::Cordon, Step::Uncordon] {
+            agent.drain = Drain::Done;
+            let observed = Observed {
+                boot: kernel::Boot::default(),
+                system: System::Other(String::new()),
+                record: Record::default(),
+                offered: None,
+                node: kernel::Surroundings::default(),
+                now: 0,
+            };
+            agent
+                .execute(&Wanted::default(), observed, step)
+                .await
+                .unwrap();
+            assert_eq!(agent.drain, Drain::Unknown);
+        }
+    }
 }

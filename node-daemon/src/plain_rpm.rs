@@ -23,6 +23,8 @@ const GRUBBY_LIMIT: Duration = Duration::from_mins(5);
 const DNF_UNIT: &str = "realtime-node-daemon-dnf.service";
 /// What dnf in its unit says of an error.
 const DNF_WORDS: &str = "/run/realtime-node-daemon-dnf.stderr";
+/// States of a unit of which something is left.
+const RUNS: [&str; 4] = ["active", "activating", "deactivating", "reloading"];
 /// How often is looked whether the dnf that an earlier daemon began has ended.
 const DNF_LOOK: Duration = Duration::from_secs(2);
 /// There when systemd runs the host.
@@ -34,8 +36,17 @@ const ENTRIES_LIMIT: usize = 4096;
 
 /// Everything that a decision needs.
 pub async fn observe(host: &Host) -> Result<RpmView, HostError> {
+    // First: what is looked at after dnf's end is whole.
+    let dnf_runs = dnf_runs(host).await?;
+    let packages = packages_in(host, &[], None).await?;
     Ok(RpmView {
-        kernel_packages: kernel_packages(host).await?,
+        dnf_runs,
+        kernel_packages: packages
+            .iter()
+            .filter(|package| package.name.starts_with("kernel"))
+            .cloned()
+            .collect(),
+        packages,
         default_kernel: default_kernel(host).await?,
         entries: entries(host).await?,
         enabled_repositories: repositories::enabled(host)?,
@@ -54,9 +65,19 @@ pub(crate) async fn kernel_packages_in(
     host: &Host,
     database: &[&str],
 ) -> Result<Vec<Nevra>, HostError> {
+    packages_in(host, database, Some("kernel*")).await
+}
+
+/// `rpm -qa`, of all packages or of those whose names fit.
+async fn packages_in(
+    host: &Host,
+    database: &[&str],
+    names: Option<&str>,
+) -> Result<Vec<Nevra>, HostError> {
     let mut argv = vec!["rpm"];
     argv.extend(database);
-    argv.extend(["-qa", "--queryformat", NEVRA_FORMAT, "kernel*"]);
+    argv.extend(["-qa", "--queryformat", NEVRA_FORMAT]);
+    argv.extend(names);
     let output = host.run(&argv, QUESTION_LIMIT).await?;
     let mut packages: Vec<Nevra> = output.stdout.lines().filter_map(Nevra::parse).collect();
     packages.sort();
@@ -166,25 +187,38 @@ fn dnf_words(host: &Host) -> Option<String> {
     Some(tail.text()).filter(|words| !words.is_empty())
 }
 
+/// Whether the dnf of this or an earlier daemon is at work. A question that fails says nothing, least of all that
+/// nothing runs: it is asked again.
+async fn dnf_runs(host: &Host) -> Result<bool, HostError> {
+    if !host.exists(SYSTEMD) || !host.has_program("systemd-run") {
+        return Ok(false);
+    }
+    // It knows units that are not there, too: they are inactive. `is-active` says the same of one that is on its way out.
+    let argv = [
+        "systemctl",
+        "show",
+        "--property=ActiveState",
+        "--value",
+        DNF_UNIT,
+    ];
+    let output = host.run(&argv, QUESTION_LIMIT).await?;
+    Ok(RUNS.contains(&output.stdout.trim()))
+}
+
 /// Waits until the dnf of an earlier daemon has ended.
 async fn wait_for_earlier(host: &Host) -> Result<(), HostError> {
     let deadline = Instant::now() + DNF_LIMIT;
-    let argv = ["systemctl", "is-active", "--quiet", DNF_UNIT];
-    loop {
-        match host.run(&argv, QUESTION_LIMIT).await {
-            // Its exit code is 3 for a unit that is inactive, failed, or not there.
-            Err(HostError::Failed { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-            Ok(_) if Instant::now() > deadline => {
-                return Err(HostError::TimeLimit {
-                    command: DNF_UNIT.to_owned(),
-                    limit: DNF_LIMIT,
-                    stderr: "it was begun by an earlier daemon".to_owned(),
-                });
-            }
-            Ok(_) => tokio::time::sleep(DNF_LOOK).await,
+    while dnf_runs(host).await? {
+        if Instant::now() > deadline {
+            return Err(HostError::TimeLimit {
+                command: DNF_UNIT.to_owned(),
+                limit: DNF_LIMIT,
+                stderr: "it was begun by an earlier daemon".to_owned(),
+            });
         }
+        tokio::time::sleep(DNF_LOOK).await;
     }
+    Ok(())
 }
 
 /// A change of the boot loader's entries.

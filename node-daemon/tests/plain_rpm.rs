@@ -570,7 +570,7 @@ async fn dnf_is_a_unit_of_its_own_where_systemd_runs() {
     rpms::script(
         &commands,
         "systemctl",
-        "echo \"systemctl $*\" >> \"$REALTIME_HOST_ROOT/log\"; [ \"$(grep -c systemctl \"$REALTIME_HOST_ROOT/log\")\" -lt 3 ] || exit 3",
+        "echo \"systemctl $*\" >> \"$REALTIME_HOST_ROOT/log\"; case $(grep -c systemctl \"$REALTIME_HOST_ROOT/log\") in 1) echo active ;; 2) echo deactivating ;; *) echo inactive ;; esac",
     );
     let host = Host::new(root, Some(commands));
     let command = Command::Dnf(vec!["-y".into(), "install".into(), "kernel-rt-core".into()]);
@@ -587,7 +587,7 @@ async fn dnf_is_a_unit_of_its_own_where_systemd_runs() {
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(
         lines[..3],
-        ["systemctl is-active --quiet realtime-node-daemon-dnf.service"; 3]
+        ["systemctl show --property=ActiveState --value realtime-node-daemon-dnf.service"; 3]
     );
     assert_eq!(
         lines[3],
@@ -596,6 +596,112 @@ async fn dnf_is_a_unit_of_its_own_where_systemd_runs() {
          --property=StandardError=file:/run/realtime-node-daemon-dnf.stderr --setenv=LC_ALL=C.UTF-8 dnf -y install kernel-rt-core"
     );
     assert_eq!(lines.len(), 4);
+}
+
+/// A daemon that is started anew while its dnf goes on: the new kernel's packages and entry are there, and its initramfs
+/// is not.
+#[tokio::test]
+async fn nothing_is_booted_before_the_dnf_of_an_earlier_daemon_has_ended() {
+    let Some(mut node) = Node::new() else { return };
+    let commands = node.folder.path().join("commands");
+    fs::create_dir_all(node.host.path("/run/systemd/system")).unwrap();
+    rpms::script(
+        &commands,
+        "systemd-run",
+        // The stand-in beside it, never this machine's own.
+        "while [ \"$1\" != dnf ]; do shift; done; exec \"${0%/*}/$@\"",
+    );
+    rpms::script(
+        &commands,
+        "systemctl",
+        "cat \"$REALTIME_HOST_ROOT/dnf-state\"",
+    );
+    let state = |state: &str| fs::write(node.host.path("/dnf-state"), state).unwrap();
+    state("inactive\n");
+    // Up to dnf, of whose end this daemon does not hear.
+    let mut steps = 0;
+    loop {
+        steps += 1;
+        assert!(steps < STEPS, "no dnf");
+        let next = kernel::next(&node.wanted, &node.observe().await);
+        match next.step {
+            Step::Prepare => {
+                node.offered = Some(sources::prepare(&node.host, &node.wanted).await);
+            }
+            Step::Save(record) => node.record = *record,
+            Step::Run(command @ Command::Dnf(_)) => {
+                let failure = system::run_command(&node.host, &command).await.err();
+                if failure.is_none() {
+                    break;
+                }
+                node.record.note(&command, failure, node.now);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    state("active\n");
+    assert_eq!(node.view().await.entries.len(), 2);
+    let next = kernel::next(&node.wanted, &node.observe().await);
+    assert_eq!(
+        (&next.step, next.conditions[0].reason),
+        (&Step::Wait { seconds: 10 }, reason::TRANSACTION_RUNNING),
+        "{}",
+        Node::words(&next)
+    );
+    state("inactive\n");
+    let next = node.settle().await;
+    assert_eq!(
+        (next.phase, node.boots),
+        (NodePhase::Ready, 1),
+        "{}{:#?}",
+        Node::words(&next),
+        node.steps
+    );
+}
+
+/// Going back removes what came with the real-time kernel, and not what was there before it.
+#[tokio::test]
+async fn packages_of_the_admin_stay() {
+    let Some(mut node) = Node::new() else { return };
+    for name in ["tuned-profiles-realtime", "rt-tests"] {
+        Package::new(name, "1", "1").build(&node.repository());
+    }
+    node.publish("rt", &[OLD]);
+    node.dnf_as_admin(&["-y", "install", "tuned-profiles-realtime"]);
+    node.wanted.packages.install = [
+        "kernel-rt-core",
+        "kernel-rt-modules",
+        "tuned-profiles-realtime",
+        "rt-tests",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let next = node.settle().await;
+    assert_eq!(
+        (next.phase, node.boots),
+        (NodePhase::Ready, 1),
+        "{}{:#?}",
+        Node::words(&next),
+        node.steps
+    );
+    let there = |view: &RpmView, name: &str| view.packages.iter().any(|other| other.name == name);
+    assert!(there(&node.view().await, "rt-tests"));
+    node.wanted = Wanted {
+        ours: true,
+        arguments_ours: true,
+        ..Wanted::default()
+    };
+    let next = node.settle().await;
+    assert_eq!(
+        (next.phase, node.boots),
+        (NodePhase::Ready, 2),
+        "{}{:#?}",
+        Node::words(&next),
+        node.steps
+    );
+    let view = node.view().await;
+    assert!(there(&view, "tuned-profiles-realtime"));
+    assert!(!there(&view, "rt-tests") && !there(&view, "kernel-rt-core"));
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use super::ostree::Deployment;
 use super::packages::{self, Chosen, Problem};
 use super::record::{Attempt, Record};
 use super::tell::next;
-use super::{Next, Observed, OstreeView, Step, Wanted, arguments, boot_check, stage, undo, verify};
+use super::{
+    Next, Observed, OstreeView, Step, Wanted, arguments, boot_check, stage, turn, undo, verify,
+};
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
 
@@ -218,7 +220,22 @@ impl<'a> Ostree<'a> {
         })
     }
 
+    /// Nothing is begun. But what is given back needs no rpm-ostree: somebody else's transaction may hang, and a node that
+    /// came up as wanted would stay cordoned, and keep the turn of another one.
     fn transaction_runs(&self) -> Next {
+        let wait = Step::Wait {
+            seconds: TRANSACTION_PAUSE,
+        };
+        let told = "An rpm-ostree transaction runs on the host: nothing is begun before its end.";
+        if self.fault().is_none() && !self.begun_here() {
+            return turn::settle(
+                self.observed,
+                NodePhase::Ready,
+                wait,
+                reason::TRANSACTION_RUNNING,
+                told,
+            );
+        }
         let phase = if self.record.under_way().is_some() {
             NodePhase::Staging
         } else if self.fault().is_none() {
@@ -226,13 +243,26 @@ impl<'a> Ostree<'a> {
         } else {
             NodePhase::Pending
         };
-        next(
-            phase,
-            Step::Wait {
-                seconds: TRANSACTION_PAUSE,
-            },
-            reason::TRANSACTION_RUNNING,
-            "An rpm-ostree transaction runs on the host: nothing is begun before its end.",
-        )
+        next(phase, wait, reason::TRANSACTION_RUNNING, told)
+    }
+
+    /// Whether something of ours may wait for the end of this boot: an attempt that began in it, a command that was written
+    /// down in it, what is staged. Nor is it known that the wanted kernel runs while files that could say otherwise were
+    /// not looked at.
+    fn begun_here(&self) -> bool {
+        let here = |boot_id: &str| boot_id == self.observed.boot.id;
+        let unseen = self.wanted.realtime
+            && self.observed.offered.is_none()
+            && packages::from_files(&self.wanted.packages)
+            && !self.recorded(self.booted);
+        let begun = self.record.under_way().is_some_and(|attempt| {
+            let intent = attempt.intent.as_ref();
+            let staged = attempt.staged.as_ref();
+            here(&attempt.boot_id)
+                || intent.is_some_and(|intent| here(&intent.boot_id))
+                || staged.is_some_and(|staged| here(&staged.boot_id))
+                || unseen
+        });
+        begun || (!self.nothing_pending() && self.ours(self.front))
     }
 }

@@ -1,5 +1,5 @@
-//! The decision on a host with dnf and grubby: install beside the stock kernel, arguments on that entry alone, make it the
-//! default, drain, reboot, prove; and back. What is the default is put right without a reboot whenever the right kernel
+//! The decision on a host with dnf and grubby: wait for a dnf that is at work → install beside the stock kernel, arguments on
+//! that entry alone, make it the default, drain, reboot, prove; and back. What is the default is put right without a reboot whenever the right kernel
 //! runs (an update of the operating system makes its own new kernel the default).
 
 use super::attempt;
@@ -12,6 +12,9 @@ use super::{
 };
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
+
+/// Pause while dnf runs, seconds.
+const DNF_PAUSE: u32 = 10;
 
 /// What a decision is made from.
 pub(super) struct Rpm<'a> {
@@ -35,6 +38,9 @@ pub(super) fn release_of(kernel: &str) -> Option<&str> {
 
 pub(super) fn decide(wanted: &Wanted, observed: &Observed, view: &RpmView) -> Next {
     let host = Rpm::new(wanted, observed, view);
+    if view.dnf_runs {
+        return host.dnf_runs();
+    }
     if let Some(next) = rpm_boot::after_boot(&host).or_else(|| rpm_boot::undo(&host)) {
         return next;
     }
@@ -174,6 +180,23 @@ impl<'a> Rpm<'a> {
                 ),
             )
         })
+    }
+
+    /// The daemon was started anew while its dnf goes on. That has a limit of its own, so this has an end.
+    fn dnf_runs(&self) -> Next {
+        let phase = if self.record.under_way().is_some() {
+            NodePhase::Staging
+        } else if self.fault().is_none() {
+            NodePhase::Ready
+        } else {
+            NodePhase::Pending
+        };
+        next(
+            phase,
+            Step::Wait { seconds: DNF_PAUSE },
+            reason::TRANSACTION_RUNNING,
+            "A dnf that this daemon began runs on the host: nothing is begun before its end.",
+        )
     }
 
     fn switch(&self, (fault, what): &(&'static str, String)) -> Next {

@@ -63,6 +63,23 @@ impl Nevra {
         })
     }
 
+    /// Whether a request means it, in one of the forms that dnf takes: `name[-[epoch:]version[-release]][.arch]`.
+    pub fn answers(&self, request: &str) -> bool {
+        let suffix = format!(".{}", self.architecture);
+        [request.strip_suffix(suffix.as_str()), Some(request)]
+            .into_iter()
+            .flatten()
+            .filter_map(|request| request.strip_prefix(self.name.as_str()))
+            .any(|rest| {
+                let Some(version) = rest.strip_prefix('-') else {
+                    return rest.is_empty();
+                };
+                let epoch = format!("{}:", self.epoch);
+                let version = version.strip_prefix(epoch.as_str()).unwrap_or(version);
+                version == self.version || version == format!("{}-{}", self.version, self.release)
+            })
+    }
+
     /// `version-release.arch`: what a kernel's release begins with.
     pub fn version_release_architecture(&self) -> String {
         format!("{}-{}.{}", self.version, self.release, self.architecture)
@@ -178,6 +195,29 @@ mod tests {
             "a b-1-2.x",
         ] {
             assert_eq!(Nevra::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn requests_that_mean_a_package() {
+        let firmware = Nevra::parse("linux-firmware-2:20250211-151.el9_5.noarch").unwrap();
+        for request in [
+            "linux-firmware",
+            "linux-firmware.noarch",
+            "linux-firmware-20250211",
+            "linux-firmware-20250211-151.el9_5",
+            "linux-firmware-2:20250211-151.el9_5.noarch",
+        ] {
+            assert!(firmware.answers(request), "{request}");
+        }
+        for request in [
+            "linux",
+            "linux-firmware-whence",
+            "linux-firmware.x86_64",
+            "linux-firmware-20250212",
+            "linux-firmware-1:20250211",
+        ] {
+            assert!(!firmware.answers(request), "{request}");
         }
     }
 

@@ -82,6 +82,8 @@ pub struct Intent {
     pub boot_id: String,
     /// It ran, and said that it went well. That alone proves nothing.
     pub done: bool,
+    /// It failed, and a look after its end found what it started from: what appears from then on is not ours.
+    pub made_nothing: bool,
     /// Kernel arguments that it brings.
     pub brings: Vec<String>,
     /// Kernel arguments of others that it takes away.

@@ -188,19 +188,20 @@ impl Rpm<'_> {
             );
         }
         match attempt.error.as_ref().filter(|error| error.command == line) {
-            Some(error) => trouble.answer(attempt, error, &command),
+            Some(error) => trouble.answer(attempt, error),
             None => staging(Step::Run(command)),
         }
     }
 
+    /// What dnf is about to bring, and was not there before us.
     fn note_packages(&self, record: &mut Record) {
         let Some(chosen) = self.known() else { return };
         for choice in &chosen.install {
             let there = self
                 .view
-                .kernel_packages
+                .packages
                 .iter()
-                .any(|package| package.name == choice.name);
+                .any(|package| package.answers(&choice.name));
             if !there && !record.installed.contains(&choice.name) {
                 record.installed.push(choice.name.clone());
             }

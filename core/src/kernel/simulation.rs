@@ -59,6 +59,10 @@ pub(super) trait Host: Clone {
     fn reboot(&mut self, orderly: bool);
     fn foreign_cleanup(&mut self);
     fn foreign_arguments(&mut self);
+    /// The daemon is killed in the midst of a command, whose effect comes all the same.
+    fn outlives(&mut self, _command: &Command) {}
+    /// Time passes.
+    fn passes(&mut self) {}
 }
 
 /// A node in its cluster.
@@ -187,6 +191,9 @@ impl<H: Host> World<H> {
             }
             Step::Wait { seconds } => {
                 self.now += u64::from(seconds);
+                if seconds > 0 {
+                    self.host.passes();
+                }
                 if matches!(
                     self.offered,
                     Some(Offered::Failed {
@@ -217,7 +224,9 @@ impl<H: Host> World<H> {
                 if let Some(failure) = &failure {
                     self.log.push(format!("   failed: {}", failure.stderr));
                 }
-                if crash != Some(Crash::Between) {
+                if crash == Some(Crash::Between) {
+                    self.host.outlives(&command);
+                } else {
                     self.record.note(&command, failure, self.now);
                 }
             }

@@ -14,7 +14,7 @@ use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
 
 /// Whether a deployment that nobody has claimed is what our own command made: of the same base, in this boot, after the
-/// command was written down, and the command was not turned away because another one ran.
+/// command was written down, and the command was not turned away because another one ran, nor seen to have made nothing.
 pub(super) fn made_by_intent(host: &Ostree, deployment: &Deployment) -> bool {
     let Some(attempt) = host.record.attempt.as_ref() else {
         return false;
@@ -31,6 +31,7 @@ pub(super) fn made_by_intent(host: &Ostree, deployment: &Deployment) -> bool {
         .any(|verb| intent.command.starts_with(&format!("rpm-ostree {verb} ")));
     stages
         && !turned_away
+        && !intent.made_nothing
         && !deployment.booted
         && deployment.staged
         && intent.boot_id == host.observed.boot.id
@@ -261,7 +262,7 @@ fn run(
         );
     }
     match attempt.error.as_ref().filter(|error| error.command == line) {
-        Some(error) => trouble(host, what).answer(attempt, error, &command),
+        Some(error) => trouble(host, what).answer(attempt, error),
         None => staging(Step::Run(command), what),
     }
 }

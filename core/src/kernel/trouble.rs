@@ -36,8 +36,31 @@ impl Trouble<'_> {
         )
     }
 
-    /// The next step after a failure.
-    pub fn answer(&self, attempt: &Attempt, error: &CommandFailure, command: &Command) -> Next {
+    /// On the way to another try.
+    fn pause_or_again(&self, attempt: &Attempt) -> Step {
+        let mark = |made_nothing| {
+            save_attempt(&self.observed.record, |attempt| {
+                if let Some(intent) = attempt.intent.as_mut() {
+                    intent.made_nothing = made_nothing;
+                }
+                if !made_nothing {
+                    attempt.error = None;
+                }
+            })
+        };
+        let intent = attempt.intent.as_ref();
+        if intent.is_none_or(|intent| intent.made_nothing) {
+            // Written down before it runs anew: whoever is killed meanwhile would take what it stages for somebody
+            // else's, since the last word about it is that it made nothing.
+            housekeeping::pause(self.observed).unwrap_or_else(|| mark(false))
+        } else {
+            // This look is the one that sees what it left, which is nothing. What somebody stages in the pause is his.
+            mark(true)
+        }
+    }
+
+    /// The next step after a failure that left what the command started from.
+    pub fn answer(&self, attempt: &Attempt, error: &CommandFailure) -> Next {
         let record = &self.observed.record;
         let tail = failure::tail(error);
         let kind = failure::kind(error);
@@ -53,12 +76,7 @@ impl Trouble<'_> {
             if attempt.failures >= tries {
                 return end(reason, words);
             }
-            let step = housekeeping::pause(self.observed).unwrap_or_else(|| match kind {
-                // Written down first that it runs anew: whoever is killed meanwhile would take what it stages for somebody
-                // else's, since the last word about it is that it was turned away.
-                Kind::Busy => save_attempt(record, |attempt| attempt.error = None),
-                _ => Step::Run(command.clone()),
-            });
+            let step = self.pause_or_again(attempt);
             self.staging(step, &format!("{words} It is tried again. {tail}"))
         };
         let with_clean_caches = |reason, words: &str| {

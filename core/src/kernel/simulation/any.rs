@@ -130,9 +130,12 @@ fn system() -> impl Strategy<Value = System> {
         few(nevra()),
         proptest::option::of(word()),
         few((word(), word())),
+        any::<bool>(),
     )
-        .prop_map(|(kernel_packages, default_kernel, entries)| {
+        .prop_map(|(kernel_packages, default_kernel, entries, dnf_runs)| {
             System::Rpm(Box::new(RpmView {
+                dnf_runs,
+                packages: kernel_packages.clone(),
                 kernel_packages,
                 default_kernel,
                 entries: entries
@@ -345,6 +348,9 @@ proptest! {
         prop_assert_eq!(&decided, &next(&wanted, &observed));
         prop_assert_eq!(decided.conditions.len(), 2);
         let node = &observed.node;
+        if let System::Rpm(view) = &observed.system && view.dnf_runs && wanted.ours {
+            prop_assert!(matches!(decided.step, Step::Wait { .. }), "{:?} while dnf is at work", decided.step);
+        }
         let taken = !node.cluster || node.turn == Some(NodeTurn::Taken);
         match &decided.step {
             Step::Cordon | Step::Drain => prop_assert!(taken && node.cluster && wanted.ours),

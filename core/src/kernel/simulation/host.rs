@@ -74,6 +74,10 @@ pub(in super::super) const FAULTS: [Fault; 15] = [
 ];
 
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something that a host may be like, and any of them together"
+)]
 pub(in super::super) struct OstreeHost {
     pub list: Vec<(Deployment, String)>,
     pub finalize_failure: Option<String>,
@@ -91,6 +95,8 @@ pub(in super::super) struct OstreeHost {
     pub offers: &'static str,
     pub count: u32,
     pub room: Option<(u64, u64)>,
+    /// Somebody else's transaction runs.
+    pub transaction: bool,
 }
 
 impl OstreeHost {
@@ -118,6 +124,7 @@ impl OstreeHost {
             offers: REALTIME,
             count: 0,
             room: None,
+            transaction: false,
         }
     }
 
@@ -147,6 +154,17 @@ impl OstreeHost {
                 ..Deployment::default()
             };
         }
+        self.stage(deployment, arguments);
+    }
+
+    /// A package that somebody layers on what runs.
+    pub fn foreign_layer(&mut self, name: &str) {
+        let (mut deployment, arguments) = self.list[self.booted()].clone();
+        deployment.layered_commit_meta = Some(json!({"ostree.linux": Self::release(&deployment)}));
+        deployment.base_checksum = Some(deployment.base().to_owned());
+        deployment.checksum = String::new();
+        deployment.requested_packages.push(name.to_owned());
+        deployment.packages.push(name.to_owned());
         self.stage(deployment, arguments);
     }
 
@@ -448,7 +466,9 @@ impl Host for OstreeHost {
                     .iter()
                     .map(|(deployment, _)| deployment.clone())
                     .collect(),
-                transaction: None,
+                transaction: self
+                    .transaction
+                    .then(|| json!(["upgrade", ":1.5", "/org/projectatomic/rpmostree1/fedora"])),
             },
             next_arguments: format!("{} ostree=/ostree/boot.1/os/0", self.list[0].1),
             kernel_packages,
@@ -473,6 +493,7 @@ impl Host for OstreeHost {
     }
 
     fn run(&mut self, command: &Command) -> Result<(), CommandFailure> {
+        assert!(!self.transaction, "{command:?} in a transaction");
         let result = match command {
             Command::RpmOstree(words) => self.rpm_ostree(words),
             Command::Pin { index, unpin } => self.pin(*index, *unpin),

@@ -18,6 +18,8 @@ pub(in super::super) struct RpmHost {
     pub faults: VecDeque<Fault>,
     pub reboot_faults: VecDeque<Fault>,
     pub not_offered: Vec<String>,
+    /// dnf is at work: the packages and the entry are there, the initramfs is not.
+    pub dnf_runs: bool,
 }
 
 fn entry(release: &str, arguments: &str) -> BootEntry {
@@ -45,6 +47,7 @@ impl RpmHost {
             faults: VecDeque::new(),
             reboot_faults: VecDeque::new(),
             not_offered: vec!["kernel-rt-kvm".into()],
+            dnf_runs: false,
         }
     }
 
@@ -80,7 +83,8 @@ impl RpmHost {
                 }
                 for name in names {
                     let package = Nevra::parse(&format!("{name}-{STOCK}")).unwrap();
-                    if !self.packages.contains(&package) {
+                    // By name: what is there in any version does.
+                    if !self.packages.iter().any(|there| there.name == **name) {
                         self.packages.push(package);
                     }
                 }
@@ -134,7 +138,14 @@ impl RpmHost {
 impl Host for RpmHost {
     fn system(&self) -> System {
         System::Rpm(Box::new(RpmView {
-            kernel_packages: self.packages.clone(),
+            dnf_runs: self.dnf_runs,
+            packages: self.packages.clone(),
+            kernel_packages: self
+                .packages
+                .iter()
+                .filter(|package| package.name.starts_with("kernel"))
+                .cloned()
+                .collect(),
             default_kernel: Some(self.default.clone()),
             entries: self.entries.clone(),
             enabled_repositories: vec!["rt".into()],
@@ -158,6 +169,7 @@ impl Host for RpmHost {
     }
 
     fn run(&mut self, command: &Command) -> Result<(), CommandFailure> {
+        assert!(!self.dnf_runs, "{command:?} while dnf is at work");
         let result = match command {
             Command::Dnf(words) => self.dnf(words),
             Command::Grubby(words) => {
@@ -174,6 +186,7 @@ impl Host for RpmHost {
     }
 
     fn reboot(&mut self, orderly: bool) {
+        assert!(!self.dnf_runs, "a reboot while dnf is at work");
         self.boot_id += 1;
         let fault = if orderly {
             self.reboot_faults.pop_front()
@@ -189,4 +202,12 @@ impl Host for RpmHost {
     fn foreign_cleanup(&mut self) {}
 
     fn foreign_arguments(&mut self) {}
+
+    fn outlives(&mut self, command: &Command) {
+        self.dnf_runs = matches!(command, Command::Dnf(_));
+    }
+
+    fn passes(&mut self) {
+        self.dnf_runs = false;
+    }
 }

@@ -229,6 +229,103 @@ fn what_a_second_try_stages_is_ours() {
     }
 }
 
+/// Step by step up to something.
+fn until<H: Host>(world: &mut World<H>, there: impl Fn(&World<H>) -> bool) {
+    for _ in 0..STEP_LIMIT {
+        if there(world) {
+            return;
+        }
+        world.step(None);
+    }
+    panic!("it never comes\n{}", world.story());
+}
+
+/// What an admin stages while a command of ours that failed waits for its next try is his.
+#[test]
+fn what_is_staged_within_a_back_off_is_not_ours() {
+    for wait in [false, true] {
+        let mut world = with(Fault::Fails);
+        until(&mut world, |world| world.story().contains("failed:"));
+        // One look at what the command left; and the pause.
+        world.step(None);
+        if wait {
+            world.step(None);
+            assert!(world.story().contains(" Wait {"), "{}", world.story());
+        }
+        world.host.foreign_layer("vim");
+        let id = world.host.list[0].0.id.clone();
+        world.run(0, None);
+        assert_eq!(
+            (world.phase(), world.reason(), world.node.turn),
+            (NodePhase::Pending, "ForeignDeployment", None),
+            "{}",
+            world.story()
+        );
+        assert_eq!(world.host.list[0].0.id, id, "{}", world.story());
+        world.host.foreign_cleanup();
+        world.run(0, None);
+        sound_ostree(&world, false);
+        assert_eq!(
+            (world.phase(), world.reboots),
+            (NodePhase::Ready, 1),
+            "{}",
+            world.story()
+        );
+    }
+}
+
+/// Somebody else's transaction that hangs after the reboot: the node takes pods again, and the next one has its turn.
+#[test]
+fn a_node_that_came_up_as_wanted_is_given_back_whoever_works() {
+    let (of_files, source) = from_files();
+    let mut files = World::new(OstreeHost::stock(), of_files);
+    files.source = source;
+    for mut world in [World::new(OstreeHost::stock(), wanted(true)), files] {
+        until(&mut world, |world| world.reboots > 0);
+        world.host.transaction = true;
+        for _ in 0..5 {
+            world.step(None);
+        }
+        assert_eq!(
+            (world.phase(), world.reason()),
+            (NodePhase::Ready, "TransactionRunning"),
+            "{}",
+            world.story()
+        );
+        assert_eq!(
+            (world.node.turn, world.node.cordon),
+            (None, Cordon::No),
+            "{}",
+            world.story()
+        );
+        world.host.transaction = false;
+        world.run(0, None);
+        sound_ostree(&world, false);
+        assert_eq!(
+            (world.phase(), world.reboots),
+            (NodePhase::Ready, 1),
+            "{}",
+            world.story()
+        );
+    }
+}
+
+/// Before the reboot the turn is kept: what is staged is ours, and boots next.
+#[test]
+fn a_turn_in_use_is_kept_while_somebody_works() {
+    let mut world = World::new(OstreeHost::stock(), wanted(true));
+    until(&mut world, |world| world.phase() == NodePhase::Draining);
+    world.host.transaction = true;
+    // The kernel that runs is wanted again.
+    world.wanted.realtime = false;
+    world.wanted.arguments.clear();
+    for _ in 0..5 {
+        world.step(None);
+        assert_eq!(world.reason(), "TransactionRunning", "{}", world.story());
+    }
+    assert_eq!(world.node.turn, Some(NodeTurn::Taken), "{}", world.story());
+}
+
 /// Every kind of crash after every single step, of both directions.
 #[test]
 fn whatever_happens_after_any_step_ends_well() {
@@ -533,6 +630,57 @@ fn plain_rpm_hosts() {
         "{}",
         world.story()
     );
+}
+
+/// dnf's own unit outlives the daemon, and the new kernel's entry is there before its initramfs.
+#[test]
+fn nothing_is_done_before_the_dnf_of_an_earlier_daemon_has_ended() {
+    let mut world = World::new(RpmHost::stock(), wanted(true));
+    world.host.not_offered.clear();
+    until(&mut world, |world| {
+        let step = next(&world.wanted, &world.observed()).step;
+        matches!(step, Step::Run(Command::Dnf(_)))
+    });
+    world.step(Some(Crash::Between));
+    assert!(world.host.dnf_runs && world.host.entries.len() == 3);
+    world.run(0, None);
+    sound(&world);
+    assert!(world.story().contains("A dnf that this daemon began"));
+    assert_eq!(
+        (world.phase(), world.reboots),
+        (NodePhase::Ready, 1),
+        "{}",
+        world.story()
+    );
+}
+
+/// What was there before us stays when the stock kernel comes back.
+#[test]
+fn packages_of_the_admin_are_not_removed() {
+    let mut world = World::new(RpmHost::stock(), wanted(true));
+    world.wanted.packages.install = [
+        "kernel-rt-core",
+        "kernel-rt-modules",
+        "tuned-profiles-realtime",
+        "rt-tests",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let admins = Nevra::parse("tuned-profiles-realtime-2.24.0-1.el9.noarch").unwrap();
+    world.host.packages.push(admins.clone());
+    let before = world.host.packages.clone();
+    world.run(0, None);
+    assert_eq!(world.phase(), NodePhase::Ready, "{}", world.story());
+    assert_eq!(
+        world.record.installed,
+        ["kernel-rt-core", "kernel-rt-modules", "rt-tests"]
+    );
+    world.wanted.realtime = false;
+    world.wanted.arguments.clear();
+    world.run(0, None);
+    sound(&world);
+    assert_eq!(world.phase(), NodePhase::Ready, "{}", world.story());
+    assert_eq!(world.host.packages, before, "{}", world.story());
 }
 
 #[test]
