@@ -33,8 +33,7 @@ pub fn news(
         .iter()
         .map(|entry| (key(entry), (entry.state, entry.reason.as_deref())))
         .collect();
-    let mut told: BTreeMap<(PodKey, &'static str), (BTreeMap<Words, BTreeSet<String>>, bool)> =
-        BTreeMap::new();
+    let mut told: BTreeMap<(PodKey, &'static str), (Sentences, bool)> = BTreeMap::new();
     for entry in after {
         let now = (entry.state, entry.reason.as_deref());
         let then = old.get(&key(entry)).copied();
@@ -86,6 +85,9 @@ pub fn news(
 fn key(entry: &ContainerBudget) -> (&str, &str, &str) {
     (&entry.namespace, &entry.pod, &entry.container)
 }
+
+/// Words, and of which containers.
+type Sentences = BTreeMap<Words, BTreeSet<String>>;
 
 /// What is told of a container, without its name: the same words for several containers are one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

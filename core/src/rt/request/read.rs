@@ -153,7 +153,7 @@ fn value<'a>(pod: &'a Pod, container: &Container, prefix: &str) -> Option<(Strin
 
 /// Precedence: 1. the container's own key; 2. rt-operator's, for the first regular container; 3. the pod's. And
 /// rt-operator's, where the container's own is another.
-fn budget_text<'a>(pod: &'a Pod, index: usize) -> Option<(String, &'a str, Option<&'a str>)> {
+fn budget_text(pod: &Pod, index: usize) -> Option<(String, &str, Option<&str>)> {
     let container = &pod.containers[index];
     let first = pod
         .containers
