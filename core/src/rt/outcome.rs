@@ -70,7 +70,7 @@ pub enum Verdict {
     Refused(String),
 }
 
-/// The entries, in the order of pods and their containers, at most [`MAX_ENTRIES`].
+/// An entry for each container that asks. Those of refused pods come last.
 pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
     let refused = done.settled.refused.iter().flat_map(|(pod, refused)| {
         let said = done.pods.get(pod).map(said_of).unwrap_or_default();
@@ -95,10 +95,18 @@ pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
         .assignments
         .iter()
         .map(|assignment| entry(done, assignment));
-    let mut all: Vec<ContainerBudget> = refused.chain(asked).collect();
+    asked.chain(refused).collect()
+}
+
+/// Those that are listed in the node's status, in the order of pods and their containers: at most [`MAX_ENTRIES`].
+pub fn listed(mut all: Vec<ContainerBudget>) -> Vec<ContainerBudget> {
     if all.len() > MAX_ENTRIES {
-        // A pod with a thousand refused containers must not hide those that have something.
-        all.sort_by_key(|entry| entry.state != ContainerBudgetState::Applied);
+        // A pod with a thousand refused containers must not hide those that have something, or will.
+        all.sort_by_key(|entry| match entry.state {
+            ContainerBudgetState::Applied => 0,
+            ContainerBudgetState::Pending => 1,
+            ContainerBudgetState::Refused => 2,
+        });
         all.truncate(MAX_ENTRIES);
     }
     all.sort_by(|left, right| {

@@ -174,6 +174,10 @@ fn check_against_ours(
         ));
         return;
     }
+    // The same for good: root can't start the threads again.
+    if argument == "nosmt=force" && valid.smt == Smt::Off {
+        return;
+    }
     let same_key: Vec<&String> = ours.iter().filter(|ours| self::key(ours) == key).collect();
     // Without PerPod the mode of the frequency driver follows from the processor: a choice of the user's own stands, and
     // must not become an error when the processor is known one day.

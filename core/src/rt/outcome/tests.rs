@@ -320,14 +320,14 @@ fn a_pod_with_pages_of_mistakes_hides_nobody_and_fits_into_the_object() {
         more: 0,
     };
     case.settled.refused.insert(key, refused);
-    let told = entries(&Done {
+    let told = listed(entries(&Done {
         mode: &case.mode,
         pods: &all,
         settled: &case.settled,
         plan: &case.plan,
         kernel: &case.kernel,
         containers: &BTreeMap::from([(id(), case.besides.clone())]),
-    });
+    }));
     assert_eq!(told.len(), MAX_ENTRIES);
     assert!(
         told.iter()

@@ -364,6 +364,11 @@ fn who_asks_for_more_while_it_runs_takes_nothing_from_the_others_and_keeps_what_
     assert_eq!((fits.granted.len(), fits.free_us), (2, 0));
     let lower = account(&asks(50_000, 200_000), 800_000, &before);
     assert_eq!((lower.granted[a], lower.free_us), (50_000, 550_000));
+    // Nobody remembers what the first had: it comes before who begins, and takes nothing from who is known.
+    let unknown = |had_us: i64| BTreeMap::from([(a.to_owned(), 0), (b.to_owned(), had_us)]);
+    let both = account(&asks(700_000, 700_000), 800_000, &unknown(700_000));
+    assert_eq!((both.granted.len(), both.free_us), (1, 100_000));
+    assert_eq!(both.granted[b], 700_000);
     // The capacity becomes smaller: who runs keeps what it has, as where the kernel counts.
     let smaller = account(&asks(100_000, 200_000), 150_000, &before);
     assert_eq!((smaller.granted.len(), smaller.refused.len()), (2, 0));

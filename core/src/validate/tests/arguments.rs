@@ -128,8 +128,10 @@ fn kernel_arguments_against_each_other_and_the_profile() {
         );
         passes(&with(argument, ""), &none);
     }
+    let off = "cpu: {reserved: 0-1, isolated: 2-7, smt: 'Off'}";
+    passes(&with("nosmt=force", off), &none);
     warns(
-        &with("nosmt", "cpu: {reserved: 0-1, isolated: 2-7, smt: 'Off'}"),
+        &with("nosmt", off),
         &none,
         first,
         "follows from the profile already",

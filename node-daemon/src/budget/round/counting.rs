@@ -20,14 +20,13 @@ impl Round<'_> {
             return plan;
         }
         let mut had = settled.had_by(self.told.borrow().entries());
-        // How much it had nobody remembers: what it asks for is not taken away below it.
+        // How much it had nobody remembers, or it was refused and made its threads real-time itself: it comes before those that
+        // begin, as far as there is room.
         let running = wanted
             .budgets
             .iter()
             .filter(|(group, _)| !had.contains_key(*group) && self.runs_realtime(group));
-        let running: Vec<(String, i64)> = running
-            .map(|(group, budget)| (group.clone(), i64::from(budget.get())))
-            .collect();
+        let running: Vec<(String, i64)> = running.map(|(group, _)| (group.clone(), 0)).collect();
         had.extend(running);
         if !cache.complete() {
             // The room of those that aren't known yet is nobody else's.

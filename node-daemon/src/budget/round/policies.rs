@@ -44,10 +44,10 @@ pub struct Policies {
     /// How often each has been looked at, and when it is to be looked at again.
     looks: BTreeMap<ContainerId, Look>,
     samples: BTreeMap<ContainerId, Sample>,
-    /// When each was found last to use all of its budget.
-    stopped: BTreeMap<ContainerId, Instant>,
-    /// When each was found last to use more, and what was said of it first.
-    overran: BTreeMap<ContainerId, (Instant, String)>,
+    /// When each was found last to use all of that budget.
+    stopped: BTreeMap<ContainerId, Lately>,
+    /// When each was found last to use more than that budget, and what was said of it first.
+    overran: BTreeMap<ContainerId, (Lately, String)>,
     again: Option<Duration>,
     /// That RLIMIT_RTPRIO can't be raised has been logged: it is so for every container, and was asked for by none.
     rtprio_told: bool,
@@ -71,6 +71,26 @@ struct Look {
     scheduling: Scheduling,
     count: usize,
     next: Instant,
+}
+
+/// When something was found of a container, and with which budget: with another one it tells nothing.
+#[derive(Clone, Copy, Debug)]
+struct Lately {
+    when: Instant,
+    budget: RuntimeMicros,
+}
+
+impl Lately {
+    fn now(budget: RuntimeMicros) -> Self {
+        Self {
+            when: Instant::now(),
+            budget,
+        }
+    }
+
+    fn is(&self, budget: RuntimeMicros) -> bool {
+        self.budget == budget && self.when.elapsed() < LATELY
+    }
 }
 
 /// What a container had used at one moment.
@@ -235,26 +255,26 @@ impl Policies {
             && let Ok(now) = sample(host, members, group)
         {
             let before = self.samples.get(id);
-            if before.is_some_and(|before| before.budget != budget) {
-                self.stopped.remove(id);
-                self.overran.remove(id);
-            }
             let before = before.filter(|before| before.budget == budget);
             let before = before.map(|before| &before.usage);
             if let Some(over) = before.and_then(|before| overrun(before, &now, budget))
                 && !enforced
             {
-                let said = self.overran.remove(id).filter(|(when, _)| is_lately(*when));
+                let said = self
+                    .overran
+                    .remove(id)
+                    .filter(|(lately, _)| lately.is(budget));
                 let words = said.map_or_else(|| words_of(&over, budget), |(_, words)| words);
-                self.overran.insert(id.clone(), (Instant::now(), words));
+                self.overran
+                    .insert(id.clone(), (Lately::now(budget), words));
             }
             if enforced && before.is_some_and(|before| throttled(before, &now, budget)) {
-                self.stopped.insert(id.clone(), Instant::now());
+                self.stopped.insert(id.clone(), Lately::now(budget));
             }
-            let over = self.overran.get(id).filter(|(when, _)| is_lately(*when));
+            let over = self.overran.get(id).filter(|(lately, _)| lately.is(budget));
             besides.overrun = over.filter(|_| !enforced).map(|(_, words)| words.clone());
             let stopped = self.stopped.get(id).filter(|_| enforced);
-            besides.throttled = stopped.is_some_and(|when| is_lately(*when));
+            besides.throttled = stopped.is_some_and(|lately| lately.is(budget));
             let sample = Sample {
                 when: Instant::now(),
                 budget,
@@ -278,10 +298,6 @@ impl Policies {
     fn sooner(&mut self, time: Duration) {
         self.again = Some(self.again.map_or(time, |again| again.min(time)));
     }
-}
-
-fn is_lately(when: Instant) -> bool {
-    when.elapsed() < LATELY
 }
 
 fn words_of(over: &Overrun, budget: RuntimeMicros) -> String {

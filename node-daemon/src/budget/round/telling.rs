@@ -43,6 +43,7 @@ impl Round<'_> {
             });
             outcome::verdict(entry, settled.refused.get(&waiting.pod))
         });
+        let entries = outcome::listed(entries);
         let gives = matches!(
             self.ground.mode.mode,
             BudgetMode::V1Budget | BudgetMode::V2Policy
