@@ -10,7 +10,8 @@ use super::packages::{self, Chosen, Problem};
 use super::record::{Attempt, Record};
 use super::tell::next;
 use super::{
-    Next, Observed, OstreeView, Step, Wanted, arguments, boot_check, stage, turn, undo, verify,
+    Next, Observed, OstreeView, Step, Wanted, arguments, boot_check, obstacle, stage, turn, undo,
+    verify,
 };
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
@@ -87,6 +88,14 @@ impl<'a> Ostree<'a> {
     fn decide(&self) -> Next {
         if self.view.status.transaction.is_some() {
             return self.transaction_runs();
+        }
+        if let Some(record) = stage::made_nothing(self) {
+            return next(
+                NodePhase::Staging,
+                Step::Save(Box::new(record)),
+                reason::STAGING,
+                "A command failed, and left what it started from.",
+            );
         }
         if let Some(next) = boot_check::decide(self).or_else(|| undo::decide(self)) {
             return next;
@@ -227,6 +236,12 @@ impl<'a> Ostree<'a> {
             seconds: TRANSACTION_PAUSE,
         };
         let told = "An rpm-ostree transaction runs on the host: nothing is begun before its end.";
+        if let Some((_, what)) = self.fault()
+            && undo::decide(self).is_none()
+            && let Some(over) = obstacle::attempted(self.observed, self.attempt(), &what)
+        {
+            return over;
+        }
         if self.fault().is_none() && !self.begun_here() {
             return turn::settle(
                 self.observed,

@@ -3,7 +3,7 @@
 
 use super::attempt;
 use super::flow_ostree::Ostree;
-use super::record::{Attempt, Record};
+use super::record::Record;
 use super::tell::next;
 use super::{Next, Step, arguments, packages, release, turn, undo, verify};
 use crate::api::realtime_node::NodePhase;
@@ -103,7 +103,10 @@ impl Ostree<'_> {
     /// A newer kernel by name is only asked for by a person (a new retry annotation): repositories are resolved anew at
     /// every operating system update anyway.
     fn refresh(&self) -> Option<Next> {
-        let open = self.attempt().is_none_or(Attempt::under_way);
+        let open = match self.attempt() {
+            Some(attempt) => attempt.under_way(),
+            None => self.wanted.retry != self.record.retried,
+        };
         if !open || self.wanted.retry.is_none() || !self.refreshing() {
             return None;
         }

@@ -24,6 +24,8 @@ pub struct Record {
     pub replaced: Vec<String>,
     /// The stock kernel that was the default on a plain rpm host before us: path below `/boot`.
     pub stock_kernel: Option<String>,
+    /// The retry annotation with which the last attempt began on an ostree host: it asks for nothing more.
+    pub retried: Option<String>,
 }
 
 /// One attempt to reach one wanted state. There is at most one for each key.

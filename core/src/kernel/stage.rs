@@ -6,7 +6,7 @@ use super::flow_ostree::Ostree;
 use super::goal::{self, Kernel};
 use super::ostree::Deployment;
 use super::packages;
-use super::record::{Attempt, Record, Staged};
+use super::record::{Attempt, Intent, Record, Staged};
 use super::tell::{fail, next};
 use super::trouble::Trouble;
 use super::{Command, Next, Step, arguments, housekeeping, turn};
@@ -26,10 +26,7 @@ pub(super) fn made_by_intent(host: &Ostree, deployment: &Deployment) -> bool {
         .error
         .as_ref()
         .is_some_and(|error| error.command == intent.command && failure::kind(error) == Kind::Busy);
-    let stages = ["kargs", "override", "install", "uninstall"]
-        .iter()
-        .any(|verb| intent.command.starts_with(&format!("rpm-ostree {verb} ")));
-    stages
+    stages(intent)
         && !turned_away
         && !intent.made_nothing
         && !deployment.booted
@@ -38,6 +35,40 @@ pub(super) fn made_by_intent(host: &Ostree, deployment: &Deployment) -> bool {
         && intent.front != deployment.key()
         && deployment.osname == host.booted.osname
         && deployment.base() == host.booted.base()
+}
+
+/// Whether a command makes a deployment.
+fn stages(intent: &Intent) -> bool {
+    ["kargs", "override", "install", "uninstall"]
+        .iter()
+        .any(|verb| intent.command.starts_with(&format!("rpm-ostree {verb} ")))
+}
+
+/// The record after the first look that sees that a failed command left what it started from, whatever else keeps the
+/// daemon from going on (a cordon, say): what somebody stages from then on is his.
+pub(super) fn made_nothing(host: &Ostree) -> Option<Record> {
+    let attempt = host.record.attempt.as_ref()?;
+    let intent = attempt.intent.as_ref()?;
+    let failed = attempt
+        .error
+        .as_ref()
+        .is_some_and(|error| error.command == intent.command);
+    let nothing = stages(intent)
+        && failed
+        && !intent.made_nothing
+        && intent.boot_id == host.observed.boot.id
+        && intent.front == host.front.key();
+    nothing.then(|| {
+        let mut record = host.record.clone();
+        if let Some(intent) = record
+            .attempt
+            .as_mut()
+            .and_then(|attempt| attempt.intent.as_mut())
+        {
+            intent.made_nothing = true;
+        }
+        record
+    })
 }
 
 /// Why no command can help, while nothing is staged.

@@ -91,6 +91,7 @@ impl Ostree<'_> {
             }
             return staging(save(self.record, |record| {
                 arguments::settle(record, &self.view.next_arguments);
+                record.retried.clone_from(&self.wanted.retry);
                 record.attempt = Some(Attempt {
                     key: self.key.clone(),
                     realtime: self.wanted.realtime,

@@ -220,16 +220,20 @@ fn record() -> impl Strategy<Value = Record> {
         proptest::option::of((id(), 0..2i64)),
         few(word()),
         proptest::option::of(word()),
+        proptest::option::of(Just("again".to_owned())),
     )
         .prop_map(
-            |(attempt, arguments, replaced_arguments, pinned, installed, stock_kernel)| Record {
-                attempt,
-                arguments,
-                replaced_arguments,
-                pinned,
-                replaced: installed.clone(),
-                installed,
-                stock_kernel,
+            |(attempt, arguments, replaced_arguments, pinned, installed, stock_kernel, retried)| {
+                Record {
+                    attempt,
+                    arguments,
+                    replaced_arguments,
+                    pinned,
+                    replaced: installed.clone(),
+                    installed,
+                    stock_kernel,
+                    retried,
+                }
             },
         )
 }

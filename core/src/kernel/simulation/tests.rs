@@ -274,6 +274,52 @@ fn what_is_staged_within_a_back_off_is_not_ours() {
     }
 }
 
+/// As before, with the daemon kept from its next try by an admin's cordon: the look that sees this is the first one.
+#[test]
+fn what_is_staged_while_a_cordon_stops_a_failed_try_is_not_ours() {
+    let mut world = with(Fault::Fails);
+    until(&mut world, |world| world.story().contains("failed:"));
+    world.node.cordon = Cordon::Others;
+    for _ in 0..3 {
+        world.step(None);
+    }
+    world.host.foreign_layer("vim");
+    let id = world.host.list[0].0.id.clone();
+    world.node.cordon = Cordon::No;
+    world.run(0, None);
+    assert_eq!(
+        (world.phase(), world.reason(), world.node.turn),
+        (NodePhase::Pending, "ForeignDeployment", None),
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.host.list[0].0.id, id, "{}", world.story());
+}
+
+/// A node on which the attempt has come to a bad end needs nothing of rpm-ostree any more.
+#[test]
+fn a_node_that_was_given_up_is_given_back_whoever_works() {
+    let mut world = with(Fault::FallsBack);
+    until(&mut world, |world| world.phase() == NodePhase::Degraded);
+    world.node.turn = Some(NodeTurn::Taken);
+    world.node.cordon = Cordon::Ours;
+    world.host.transaction = true;
+    for _ in 0..3 {
+        world.step(None);
+    }
+    assert_eq!(
+        (
+            world.phase(),
+            world.reason(),
+            world.node.turn,
+            world.node.cordon
+        ),
+        (NodePhase::Degraded, "BootedOld", None, Cordon::No),
+        "{}",
+        world.story()
+    );
+}
+
 /// Somebody else's transaction that hangs after the reboot: the node takes pods again, and the next one has its turn.
 #[test]
 fn a_node_that_came_up_as_wanted_is_given_back_whoever_works() {
@@ -561,6 +607,35 @@ fn a_newer_kernel_by_name_is_taken_when_a_person_asks() {
     );
     assert!(
         world.story().contains("\"uninstall\", \"kernel-rt-core\""),
+        "{}",
+        world.story()
+    );
+}
+
+/// The annotation stays on the node for ever: it asks once, not at each update of the operating system.
+#[test]
+fn an_old_retry_annotation_asks_for_nothing_more() {
+    let mut world = World::new(OstreeHost::stock(), wanted(true));
+    world.host.offers = "5.14.0-427.20.1.el9_4.x86_64+rt";
+    world.wanted.retry = Some("1".into());
+    world.run(0, None);
+    world.host.foreign_update("base2", true);
+    world.host.reboot(true);
+    world.offered = None;
+    world.host.offers = REALTIME;
+    let reboots = world.reboots;
+    world.run(0, None);
+    assert_eq!(
+        (world.phase(), world.reason(), world.reboots),
+        (NodePhase::Ready, "VersionsDiffer", reboots),
+        "{}",
+        world.story()
+    );
+    world.wanted.retry = Some("2".into());
+    world.run(0, None);
+    assert_eq!(
+        (world.reason(), world.reboots),
+        ("AsExpected", reboots + 1),
         "{}",
         world.story()
     );
