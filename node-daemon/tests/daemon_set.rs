@@ -21,6 +21,7 @@ use on_node::{CAPACITY_US, Lab, budget, can, pod, spec};
 use realtime_core::api::realtime_node::ContainerBudgetState;
 use realtime_core::rt::request::{REQUIRED, RUNTIME_US};
 use realtime_node_daemon::sched::{self, Kind};
+use realtime_testing::control_plane::apply;
 use realtime_testing::real_node::images::Image;
 use realtime_testing::real_node::{Options, Runtime};
 use realtime_testing::sandbox;
@@ -74,6 +75,10 @@ fn may_everything() -> bool {
     bits.is_some_and(|bits| bits & (1 << 24) != 0)
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
 async fn as_it_ships(runtime: Runtime) {
     if !can(runtime) {
         return;
@@ -90,7 +95,7 @@ async fn as_it_ships(runtime: Runtime) {
     lab.node.shutdown().await.expect("shutdown");
 }
 
-/// What manifests/30-node-daemon.yaml says of the part for pods. The kernel isn't switched here: that takes all of it.
+/// As manifests/optional/node-daemon-for-pods-only.yaml makes it, but for the capability that this machine's root may lack.
 async fn with_few_rights(runtime: Runtime) {
     if !can(runtime) {
         return;
@@ -100,18 +105,20 @@ async fn with_few_rights(runtime: Runtime) {
         nri: runtime == Runtime::Containerd,
         ..Options::new(runtime)
     };
+    let file = root().join("manifests/optional/node-daemon-for-pods-only.yaml");
+    let mut patch = apply::read(&file).expect("the patch").remove(0);
     let lab = with_daemon(options, |spec| {
         // A node's critical pods have a negative oom_score_adj, and runc can't lower it here.
         if !may_everything() {
             spec["priorityClassName"] = Value::Null;
         }
-        spec["containers"][0]["securityContext"] = json!({
-            "privileged": false,
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"], "add": few()},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        });
+        let mut context =
+            patch["spec"]["template"]["spec"]["containers"][0]["securityContext"].take();
+        context["capabilities"]["add"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|name| name != "SYS_RESOURCE" || may_everything());
+        spec["containers"][0]["securityContext"] = context;
     })
     .await;
     let status = status_of_daemon(&lab);
@@ -219,8 +226,7 @@ async fn with_daemon(options: Options, change: impl FnOnce(&mut Value)) -> Lab {
         .import_image(image(work.path()))
         .await
         .expect("image");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut set = sandbox::manifests(root)
+    let mut set = sandbox::manifests(root())
         .expect("manifests")
         .into_iter()
         .find(|object| object["kind"] == "DaemonSet")
