@@ -4,7 +4,7 @@ use super::attempt;
 use super::flow_ostree::Ostree;
 use super::record::{Attempt, Staged};
 use super::tell::{fail, next, save_attempt};
-use super::{Command, Next, Step, housekeeping, packages};
+use super::{Command, Next, Step, housekeeping};
 use crate::api::realtime_node::NodePhase;
 use crate::conditions::reason;
 
@@ -25,13 +25,12 @@ pub(super) fn decide(host: &Ostree) -> Option<Next> {
         let message = format!("{} came up as wanted.", host.observed.boot.release);
         Some(next(NodePhase::Verifying, step, reason::VERIFYING, message))
     };
-    // 0. Not what was staged, and from one real-time kernel to another only the files say which one is wanted: looked at
-    //    before the former kernel passes for it.
+    // 0. Not what was staged and compared, and from one real-time kernel to another only the source says which one is
+    //    wanted: looked at before the former kernel passes for it.
     if fault.is_none()
-        && !host.recorded(host.booted)
+        && !host.compared(host.booted)
         && host.wanted.realtime
         && host.observed.offered.is_none()
-        && packages::from_files(&host.wanted.packages)
     {
         return Some(next(
             NodePhase::Verifying,

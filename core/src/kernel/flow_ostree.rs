@@ -89,6 +89,14 @@ impl<'a> Ostree<'a> {
         if self.view.status.transaction.is_some() {
             return self.transaction_runs();
         }
+        if let Some(record) = stage::brought_by_reboot(self) {
+            return next(
+                NodePhase::Verifying,
+                Step::Save(Box::new(record)),
+                reason::VERIFYING,
+                "Somebody rebooted the host before the daemon saw what its command had staged.",
+            );
+        }
         if let Some(record) = stage::made_nothing(self) {
             return next(
                 NodePhase::Staging,
@@ -133,6 +141,16 @@ impl<'a> Ostree<'a> {
                 let at_its_time = !deployment.staged || staged.boot_id == self.observed.boot.id;
                 at_its_time && staged.id == deployment.id && staged.checksum == deployment.checksum
             })
+    }
+
+    /// Whether a deployment is the one that was staged, and was compared with what the source offers.
+    pub fn compared(&self, deployment: &Deployment) -> bool {
+        let staged = self
+            .record
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.staged.as_ref());
+        self.recorded(deployment) && staged.is_some_and(|staged| staged.compared)
     }
 
     /// Whether a deployment is ours to take away.
@@ -243,9 +261,16 @@ impl<'a> Ostree<'a> {
             return over;
         }
         if self.fault().is_none() && !self.begun_here() {
+            // Once a node that goes back is Ready, its RealtimeNode goes, and nobody would take back what is left.
+            let left = !self.wanted.realtime
+                && (self.record.pinned.is_some() || self.settled_record().is_some());
             return turn::settle(
                 self.observed,
-                NodePhase::Ready,
+                if left {
+                    NodePhase::Verifying
+                } else {
+                    NodePhase::Ready
+                },
                 wait,
                 reason::TRANSACTION_RUNNING,
                 told,
@@ -262,14 +287,12 @@ impl<'a> Ostree<'a> {
     }
 
     /// Whether something of ours may wait for the end of this boot: an attempt that began in it, a command that was written
-    /// down in it, what is staged. Nor is it known that the wanted kernel runs while files that could say otherwise were
-    /// not looked at.
+    /// down in it, what is staged. Nor is it known that the wanted kernel runs while the source, which could say otherwise,
+    /// was not looked at.
     fn begun_here(&self) -> bool {
         let here = |boot_id: &str| boot_id == self.observed.boot.id;
-        let unseen = self.wanted.realtime
-            && self.observed.offered.is_none()
-            && packages::from_files(&self.wanted.packages)
-            && !self.recorded(self.booted);
+        let unseen =
+            self.wanted.realtime && self.observed.offered.is_none() && !self.compared(self.booted);
         let begun = self.record.under_way().is_some_and(|attempt| {
             let intent = attempt.intent.as_ref();
             let staged = attempt.staged.as_ref();

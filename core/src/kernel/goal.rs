@@ -142,7 +142,11 @@ fn as_chosen(
             .iter()
             .any(|request| packages::name(request) == choice.name || *request == choice.name);
         match by_name {
-            Some(request) if !deployment.packages.contains(request) => {
+            // An update whose base has it keeps the request, without effect.
+            Some(request)
+                if (fresh || packages::is_realtime(request))
+                    && !deployment.packages.contains(request) =>
+            {
                 return Kernel::Inactive(format!(
                     "the request for {request} is recorded and not in effect"
                 ));
@@ -182,11 +186,7 @@ fn as_chosen(
 
 /// Whether a deployment is free of everything that stands for the real-time kernel.
 pub(super) fn stock(deployment: &Deployment, record: &Record) -> Kernel {
-    let asked = deployment
-        .requested_base_removals
-        .iter()
-        .find(|name| packages::is_stock(name));
-    if let Some(name) = asked {
+    if let Some(name) = removed_for_realtime(deployment, record).first() {
         return Kernel::Differs(format!("the removal of {name} is still recorded"));
     }
     if let Some(request) = deployment
@@ -204,6 +204,29 @@ pub(super) fn stock(deployment: &Deployment, record: &Record) -> Kernel {
         )),
         _ => Kernel::Holds,
     }
+}
+
+/// Removals of the stock kernel's packages that end with the real-time kernel: those of the kernel itself, whoever asked for
+/// them, and of the others ours. (An admin's own removal of kernel-modules-extra, say, stays.) Records of before this was
+/// written down name none: then all of them.
+fn removed_for_realtime<'a>(deployment: &'a Deployment, record: &Record) -> Vec<&'a String> {
+    let asked = || {
+        let all = deployment.requested_base_removals.iter();
+        all.filter(|name| packages::is_stock(name))
+    };
+    let is_kernel = |name: &str| ["kernel", "kernel-core", "kernel-modules"].contains(&name);
+    let unwritten = record.removed.is_empty() && asked().any(|name| is_kernel(name));
+    asked()
+        .filter(|name| unwritten || is_kernel(name) || record.removed.contains(name))
+        .collect()
+}
+
+/// Whether two deployments are of the same requests.
+pub(super) fn same_requests(one: &Deployment, other: &Deployment) -> bool {
+    one.requested_packages == other.requested_packages
+        && one.requested_local_packages == other.requested_local_packages
+        && one.requested_base_removals == other.requested_base_removals
+        && one.requested_base_local_replacements == other.requested_base_local_replacements
 }
 
 fn replaced_by_us(deployment: &Deployment, record: &Record) -> Vec<String> {
@@ -315,10 +338,8 @@ pub(super) fn to_realtime(
 /// The one transaction that brings the stock kernel back: exactly what is requested goes (rpm-ostree-measured.md, 0.2
 /// and 0.3).
 pub(super) fn to_stock(front: &Deployment, record: &Record) -> Option<Command> {
-    let mut reset: Vec<String> = front
-        .requested_base_removals
-        .iter()
-        .filter(|name| packages::is_stock(name))
+    let mut reset: Vec<String> = removed_for_realtime(front, record)
+        .into_iter()
         .cloned()
         .chain(replaced_by_us(front, record))
         .collect();

@@ -66,7 +66,7 @@ impl Ostree<'_> {
     }
 
     /// The record of a host that is as wanted, when it differs from the one that is written.
-    fn settled_record(&self) -> Option<Record> {
+    pub(super) fn settled_record(&self) -> Option<Record> {
         let mut record = self.record.clone();
         match &mut record.attempt {
             Some(attempt) if attempt::same(&attempt.key, &self.key) => {
@@ -82,11 +82,12 @@ impl Ostree<'_> {
         if !self.wanted.realtime {
             record.installed.clear();
             record.replaced.clear();
+            record.removed.clear();
         }
         (record != *self.record).then_some(record)
     }
 
-    /// A switch from one real-time kernel to another was begun and nothing of it was booted: without a look at the files,
+    /// A switch from one real-time kernel to another was begun and nothing of it was booted: without a look at the source,
     /// which a daemon that was started anew has not had, the running kernel would pass for the wanted one.
     fn may_be_another_kernel(&self) -> bool {
         let boot = &self.observed.boot.id;
@@ -94,10 +95,7 @@ impl Ostree<'_> {
             let staged = attempt.staged.as_ref();
             attempt.under_way() && staged.is_none_or(|staged| staged.boot_id == *boot)
         });
-        begun
-            && self.wanted.realtime
-            && self.observed.offered.is_none()
-            && packages::from_files(&self.wanted.packages)
+        begun && self.wanted.realtime && self.observed.offered.is_none()
     }
 
     /// A newer kernel by name is only asked for by a person (a new retry annotation): repositories are resolved anew at

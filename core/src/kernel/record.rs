@@ -20,6 +20,8 @@ pub struct Record {
     pub replaced_arguments: Vec<String>,
     /// Packages that we asked for, by name (rpm-ostree: also as `name-version-release.arch`), and may remove again.
     pub installed: Vec<String>,
+    /// Names of the stock kernel's packages that our own `override remove` took away on an ostree host.
+    pub removed: Vec<String>,
     /// Names of base packages that we replaced on an ostree host, and reset when going back.
     pub replaced: Vec<String>,
     /// The stock kernel that was the default on a plain rpm host before us: path below `/boot`.
@@ -104,6 +106,9 @@ pub struct Staged {
     pub release: Option<String>,
     /// The boot in which it was staged.
     pub boot_id: String,
+    /// Its kernel was compared with what the package source offers. Without that a former real-time kernel passes for the
+    /// wanted one, as with a daemon that was started anew and has not looked at the source yet.
+    pub compared: bool,
 }
 
 /// A command that failed.

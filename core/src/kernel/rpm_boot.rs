@@ -185,7 +185,7 @@ pub(super) fn ready(host: &Rpm) -> Next {
                         .view
                         .kernel_packages
                         .iter()
-                        .any(|package| package.name == **name)
+                        .any(|package| package.answers(name))
             })
             .cloned()
             .collect();

@@ -86,6 +86,7 @@ impl Rpm<'_> {
                 checksum: target.kernel.clone(),
                 release: Some(release.to_owned()),
                 boot_id: boot.id.clone(),
+                compared: true,
             };
             return staging(save_attempt(self.record, |attempt| {
                 attempt.staged = Some(staged);
@@ -115,7 +116,7 @@ impl Rpm<'_> {
         let installed = |package: &Option<Nevra>, name: &str| {
             self.view.kernel_packages.iter().any(|other| match package {
                 Some(package) => other == package,
-                None => other.name == name,
+                None => other.answers(name),
             })
         };
         let is_kernel = |name: &str| packages::is_realtime(name);

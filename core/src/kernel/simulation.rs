@@ -28,6 +28,8 @@ pub(super) enum Crash {
     Between,
     /// The power is cut.
     Power,
+    /// Somebody reboots the host in order.
+    ForeignReboot,
     /// Somebody drops what is pending.
     ForeignCleanup,
     /// Somebody stages arguments of his own.
@@ -40,10 +42,11 @@ pub(super) enum Crash {
     AdminCordon,
 }
 
-pub(super) const CRASHES: [Crash; 8] = [
+pub(super) const CRASHES: [Crash; 9] = [
     Crash::Daemon,
     Crash::Between,
     Crash::Power,
+    Crash::ForeignReboot,
     Crash::ForeignCleanup,
     Crash::ForeignArguments,
     Crash::Turned,
@@ -268,6 +271,10 @@ impl<H: Host> World<H> {
             Some(Crash::Daemon | Crash::Between) => self.forget(),
             Some(Crash::Power) => {
                 self.host.reboot(false);
+                self.forget();
+            }
+            Some(Crash::ForeignReboot) => {
+                self.host.reboot(true);
                 self.forget();
             }
             Some(Crash::ForeignCleanup) => self.host.foreign_cleanup(),

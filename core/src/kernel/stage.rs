@@ -44,6 +44,26 @@ fn stages(intent: &Intent) -> bool {
         .any(|verb| intent.command.starts_with(&format!("rpm-ostree {verb} ")))
 }
 
+/// The record after an orderly reboot by somebody that came before the look at what our `kargs` had staged: the arguments
+/// that it brought and that came up are ours.
+pub(super) fn brought_by_reboot(host: &Ostree) -> Option<Record> {
+    let attempt = host.record.attempt.as_ref()?;
+    let intent = attempt.intent.as_ref()?;
+    let brought = intent.boot_id != host.observed.boot.id
+        && !intent.made_nothing
+        && !(intent.brings.is_empty() && intent.takes.is_empty());
+    brought.then(|| {
+        let mut record = host.record.clone();
+        arguments::remember(&mut record, &intent.brings, &intent.takes);
+        arguments::settle(&mut record, &host.observed.boot.command_line);
+        if let Some(attempt) = record.attempt.as_mut() {
+            attempt.intent = None;
+            attempt.error = None;
+        }
+        record
+    })
+}
+
 /// The record after the first look that sees that a failed command left what it started from, whatever else keeps the
 /// daemon from going on (a cordon, say): what somebody stages from then on is his.
 pub(super) fn made_nothing(host: &Ostree) -> Option<Record> {
@@ -115,7 +135,9 @@ pub(super) fn decide(host: &Ostree, what: &str) -> Next {
         return next;
     }
     let refresh = host.refreshing() && host.fault().is_none();
-    let kernel = match host.kernel(host.front, !attempt.adopted && !host.nothing_pending()) {
+    // With what runs in common, something may have become needless since: by an update of the operating system.
+    let fresh = !attempt.adopted && !goal::same_requests(host.front, host.booted);
+    let kernel = match host.kernel(host.front, fresh) {
         Kernel::Holds if refresh && host.nothing_pending() => kernel_command(host, true),
         Kernel::Holds
             if refresh
@@ -202,6 +224,8 @@ pub(super) fn claimed(host: &Ostree) -> Record {
         checksum: front.checksum.clone(),
         release: front.kernel_release().map(str::to_owned),
         boot_id: host.observed.boot.id.clone(),
+        compared: (!host.wanted.realtime || host.known().is_some())
+            && host.kernel(front, false) == Kernel::Holds,
     });
     attempt.adopted = intent.is_none();
     attempt.error = None;
@@ -300,6 +324,14 @@ fn run(
 
 /// What is asked for in addition to the kernel's own packages, and was not there before us.
 fn note_packages(host: &Ostree, record: &mut Record) {
+    if host.wanted.realtime {
+        for name in &host.base.stock {
+            let others = host.front.requested_base_removals.contains(name);
+            if !others && !record.removed.contains(name) {
+                record.removed.push(name.clone());
+            }
+        }
+    }
     let Some(chosen) = host.known() else { return };
     for choice in &chosen.install {
         let request = choice

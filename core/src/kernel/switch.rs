@@ -18,7 +18,7 @@ impl Ostree<'_> {
         }
         // 2. What is to be installed. What is complete and ours needs no source any more.
         let ours = !self.nothing_pending() && self.ours(self.front);
-        if !(ours && self.front_is_complete()) {
+        if !(ours && self.front_is_complete() && self.compared(self.front)) {
             if self.wanted.realtime && self.observed.offered.is_none() {
                 return next(
                     NodePhase::Observing,
@@ -57,7 +57,11 @@ impl Ostree<'_> {
         if self.nothing_pending()
             && let Some(message) = stage::impossible(self)
         {
-            return degraded(fault, format!("{what} {message}"));
+            // Begun before somebody else rebooted the host: what was kept for it is kept for nothing.
+            return match undo::unpin(self) {
+                Some(step) => next(NodePhase::Staging, step, fault, format!("{what} {message}")),
+                None => degraded(fault, format!("{what} {message}")),
+            };
         }
         if let Some(message) = room::lacking(self) {
             return degraded(reason::NO_SPACE_IN_BOOT, format!("{what} {message}"));
@@ -117,6 +121,11 @@ impl Ostree<'_> {
     fn pin(&self) -> Option<Step> {
         if self.booted.pinned {
             return None;
+        }
+        // Somebody rebooted the host in between: the pin of what ran before would be forgotten.
+        let former = self.record.pinned.as_ref();
+        if former.is_some_and(|pinned| !self.is_booted(pinned)) {
+            return undo::unpin(self);
         }
         if !self
             .record

@@ -149,14 +149,20 @@ fn system() -> impl Strategy<Value = System> {
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
-    let staged = (id(), id(), proptest::option::of(word()), id()).prop_map(
-        |(id, checksum, release, boot_id)| Staged {
+    let staged = (
+        id(),
+        id(),
+        proptest::option::of(word()),
+        id(),
+        any::<bool>(),
+    )
+        .prop_map(|(id, checksum, release, boot_id, compared)| Staged {
             id,
             checksum,
             release,
             boot_id,
-        },
-    );
+            compared,
+        });
     let error = (word(), word()).prop_map(|(command, stderr)| CommandFailure {
         command,
         code: Some(1),
@@ -230,6 +236,7 @@ fn record() -> impl Strategy<Value = Record> {
                     replaced_arguments,
                     pinned,
                     replaced: installed.clone(),
+                    removed: installed.clone(),
                     installed,
                     stock_kernel,
                     retried,

@@ -7,6 +7,8 @@ use super::*;
 use crate::api::realtime_node::NodeTurn;
 use crate::api::realtime_profile::PackageSource;
 
+const KERNEL_RT: [&str; 2] = ["kernel-rt-core", "kernel-rt-modules"];
+
 pub(super) fn wanted(realtime: bool) -> Wanted {
     Wanted {
         realtime,
@@ -370,6 +372,155 @@ fn a_turn_in_use_is_kept_while_somebody_works() {
         assert_eq!(world.reason(), "TransactionRunning", "{}", world.story());
     }
     assert_eq!(world.node.turn, Some(NodeTurn::Taken), "{}", world.story());
+}
+
+/// From one real-time kernel to another only the source says which one is wanted: a daemon that is started anew in between
+/// looks there before it boots anything, and before the former kernel passes for the new one.
+#[test]
+fn another_package_and_another_argument_are_one_reboot_whenever_the_daemon_is_killed() {
+    let mut start = switched();
+    start.wanted.arguments.push("skew_tick=1".into());
+    start.wanted.packages.install = KERNEL_RT
+        .into_iter()
+        .chain(["tuna"])
+        .map(str::to_owned)
+        .collect();
+    for at in 0..30 {
+        for crash in [Crash::Daemon, Crash::Between, Crash::ForeignReboot] {
+            let mut world = start.clone();
+            world.run(at, Some(crash));
+            sound_ostree(&world, false);
+            let story = world.story();
+            assert_eq!(
+                (world.phase(), world.reason()),
+                (NodePhase::Ready, "AsExpected"),
+                "{crash:?} after step {at}\n{story}"
+            );
+            let booted = &world.host.list[world.host.booted()].0;
+            assert!(
+                booted.packages.contains(&"tuna".to_owned()),
+                "{crash:?} after step {at}\n{story}"
+            );
+            assert!(world.reboots <= 1, "{crash:?} after step {at}\n{story}");
+        }
+    }
+}
+
+/// What an orderly reboot by somebody brought up before the daemon looked is taken back as everything else of ours.
+#[test]
+fn arguments_that_another_reboot_brought_go_on_the_way_back() {
+    for at in 0..25 {
+        let mut world = World::new(OstreeHost::stock(), wanted(true));
+        world.run(at, Some(Crash::ForeignReboot));
+        world.wanted.realtime = false;
+        world.wanted.arguments.clear();
+        world.run(0, None);
+        sound_ostree(&world, false);
+        assert_eq!(
+            (world.phase(), world.host.boot().command_line.as_str()),
+            (NodePhase::Ready, "BOOT_IMAGE=x root=UUID=0 rw quiet"),
+            "after step {at}\n{}",
+            world.story()
+        );
+    }
+}
+
+/// The operator takes a Ready node's RealtimeNode away, and nobody would take the pin back.
+#[test]
+fn a_node_on_the_way_back_is_not_ready_while_something_of_ours_is_left() {
+    let mut world = switched();
+    world.wanted.realtime = false;
+    world.wanted.arguments.clear();
+    until(&mut world, |world| world.reboots > 0);
+    world.host.transaction = true;
+    for _ in 0..5 {
+        world.step(None);
+        assert_ne!(world.phase(), NodePhase::Ready, "{}", world.story());
+    }
+    assert_eq!(
+        (world.node.turn, world.node.cordon),
+        (None, Cordon::No),
+        "{}",
+        world.story()
+    );
+    world.host.transaction = false;
+    world.run(0, None);
+    sound_ostree(&world, false);
+    assert_eq!(world.phase(), NodePhase::Ready, "{}", world.story());
+}
+
+/// An update whose base has a package keeps the request for it, without effect.
+#[test]
+fn a_request_that_an_update_made_needless_is_no_fault() {
+    let mut world = World::new(OstreeHost::stock(), wanted(true));
+    world.wanted.packages.install = KERNEL_RT
+        .into_iter()
+        .chain(["tuna"])
+        .map(str::to_owned)
+        .collect();
+    world.run(0, None);
+    let at = world.host.booted();
+    world.host.list[at].0.packages.retain(|name| name != "tuna");
+    world.offered = None;
+    world.run(0, None);
+    assert_eq!(
+        (world.phase(), world.reason()),
+        (NodePhase::Ready, "AsExpected"),
+        "{}",
+        world.story()
+    );
+    world.wanted.arguments.push("skew_tick=1".into());
+    world.run(0, None);
+    sound_ostree(&world, false);
+    assert_eq!(
+        (world.phase(), world.reboots),
+        (NodePhase::Ready, 2),
+        "{}",
+        world.story()
+    );
+}
+
+/// The record says whose removal it was.
+#[test]
+fn an_admins_own_removal_stays() {
+    let mut host = OstreeHost::stock();
+    host.run(&Command::RpmOstree(
+        ["override", "remove", "kernel-modules-extra"]
+            .map(str::to_owned)
+            .to_vec(),
+    ))
+    .unwrap();
+    host.reboot(true);
+    let mut stock = wanted(false);
+    stock.arguments.clear();
+    let mut world = World::new(host, stock.clone());
+    world.run(0, None);
+    assert_eq!(
+        (world.phase(), world.reboots),
+        (NodePhase::Ready, 0),
+        "{}",
+        world.story()
+    );
+    world.wanted = wanted(true);
+    world.run(0, None);
+    world.wanted = stock;
+    world.run(0, None);
+    sound_ostree(&world, false);
+    let booted = &world.host.list[world.host.booted()].0;
+    assert_eq!(
+        (
+            world.phase(),
+            world.reboots,
+            booted.requested_base_removals.as_slice()
+        ),
+        (
+            NodePhase::Ready,
+            2,
+            ["kernel-modules-extra".to_owned()].as_slice()
+        ),
+        "{}",
+        world.story()
+    );
 }
 
 /// Every kind of crash after every single step, of both directions.
