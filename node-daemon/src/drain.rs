@@ -5,7 +5,7 @@ mod select;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{ListParams, PartialObjectMeta, PostParams};
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt as _};
@@ -23,14 +23,19 @@ const TOLD: usize = 20;
 /// The longest reason of a pod, in characters: an admission webhook may say anything.
 const REASON: usize = 200;
 
-/// One pass: what must go is asked to go, once. Pods that are on their way out are awaited and not asked again.
+/// Who comes later than this after the cordon tolerates it, or names the node itself, and would come again: it is not chased.
+/// (As with kubectl's drain, which looks once.) Clocks of node and API server may differ by less.
+const LATE: SignedDuration = SignedDuration::from_secs(60);
+
+/// One pass: what must go is asked to go, once. Pods that are on their way out are awaited and not asked again. `since`: when
+/// the node was cordoned.
 pub async fn pass(
     client: &Client,
     node: &str,
     since: Timestamp,
     now: Timestamp,
 ) -> Result<Drain, ClusterError> {
-    let pods = pods(client, node).await?;
+    let pods = pods(client, node, since).await?;
     if pods.is_empty() {
         return Ok(Drain::Done);
     }
@@ -66,7 +71,11 @@ pub async fn pass(
 }
 
 /// The pods of the node that must go. Only their metadata is read.
-async fn pods(client: &Client, node: &str) -> Result<Vec<PartialObjectMeta<Pod>>, ClusterError> {
+async fn pods(
+    client: &Client,
+    node: &str,
+    since: Timestamp,
+) -> Result<Vec<PartialObjectMeta<Pod>>, ClusterError> {
     let action = format!("listing the pods of Node {node}");
     let api: Api<Pod> = Api::all(client.clone());
     let fields = format!("spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed");
@@ -75,7 +84,12 @@ async fn pods(client: &Client, node: &str) -> Result<Vec<PartialObjectMeta<Pod>>
         api.list_metadata(&ListParams::default().fields(&fields)),
     )
     .await?;
-    Ok(list.items.into_iter().filter(must_go).collect())
+    let came_late = |pod: &PartialObjectMeta<Pod>| {
+        let created = pod.metadata.creation_timestamp.as_ref();
+        created.is_some_and(|created| created.0.duration_since(since) > LATE)
+    };
+    let pods = list.items.into_iter().filter(must_go);
+    Ok(pods.filter(|pod| !came_late(pod)).collect())
 }
 
 /// Asks a pod to go. `None`: it is gone; otherwise why it is still there.

@@ -142,8 +142,8 @@ async fn a_budget_holds_a_pod_and_is_told_in_its_words() {
     let _kubelet = cluster.kubelet();
 
     let told = until("only the held pod is left", || async {
-        let now = Timestamp::now();
-        let since = now - k8s_openapi::jiff::SignedDuration::from_secs(120);
+        let since = Timestamp::now();
+        let now = since + k8s_openapi::jiff::SignedDuration::from_secs(120);
         match drain::pass(&daemon, "machine-1", since, now).await {
             Ok(Drain::Remaining { pods, seconds })
                 if pods.len() == 1 && pods[0].contains("/web") =>
@@ -166,6 +166,25 @@ async fn a_budget_holds_a_pod_and_is_told_in_its_words() {
     budget(&cluster, "web", 1).await;
     drained(&daemon).await;
     assert!(pods(&cluster).await.is_empty());
+}
+
+/// It tolerates the cordon, or names the node: evicted, it would be back at once, and the drain would never end.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_under_the_cordon_is_not_chased() {
+    let cluster = Cluster::start().await;
+    cluster.node("machine-1").await;
+    let daemon = cluster.daemon_client("machine-1").await;
+    cluster
+        .pod(WORK, "back-again", "machine-1", owner("ReplicaSet"))
+        .await;
+    let now = Timestamp::now();
+    let since = now - k8s_openapi::jiff::SignedDuration::from_secs(120);
+    let drain = drain::pass(&daemon, "machine-1", since, now).await.unwrap();
+    assert!(matches!(drain, Drain::Done), "{drain:?}");
+    assert_eq!(pods(&cluster).await, ["back-again"]);
+    // Within the time by which clocks may differ it may have been there before.
+    let drain = drain::pass(&daemon, "machine-1", now, now).await.unwrap();
+    assert!(matches!(drain, Drain::Remaining { .. }), "{drain:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,9 +82,11 @@ impl RpmHost {
                     return Err(format!("Error: Unable to find a match: {name}"));
                 }
                 for name in names {
-                    let package = Nevra::parse(&format!("{name}-{STOCK}")).unwrap();
+                    let package = Nevra::parse(name)
+                        .filter(|_| name.ends_with(".x86_64"))
+                        .unwrap_or_else(|| Nevra::parse(&format!("{name}-{STOCK}")).unwrap());
                     // By name: what is there in any version does.
-                    if !self.packages.iter().any(|there| there.name == **name) {
+                    if !self.packages.iter().any(|there| there.answers(name)) {
                         self.packages.push(package);
                     }
                 }
@@ -99,7 +101,7 @@ impl RpmHost {
             }
             ["-y", "remove", names @ ..] => {
                 self.packages
-                    .retain(|package| !names.contains(&package.name.as_str()));
+                    .retain(|package| !names.iter().any(|name| package.answers(name)));
                 self.entries.retain(|entry| !entry.kernel.ends_with("+rt"));
             }
             other => panic!("unknown command {other:?}"),

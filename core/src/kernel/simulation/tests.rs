@@ -909,6 +909,34 @@ fn packages_of_the_admin_are_not_removed() {
     assert_eq!(world.host.packages, before, "{}", world.story());
 }
 
+/// dnf takes a request with a version.
+#[test]
+fn plain_rpm_hosts_with_a_version() {
+    let mut world = World::new(RpmHost::stock(), wanted(true));
+    let versions = KERNEL_RT.map(|name| format!("{name}-{}", super::STOCK));
+    world.wanted.packages.install = versions.to_vec();
+    world.run(0, None);
+    sound(&world);
+    assert_eq!(
+        (world.phase(), world.reboots),
+        (NodePhase::Ready, 1),
+        "{}",
+        world.story()
+    );
+    world.wanted = wanted(false);
+    world.wanted.arguments.clear();
+    world.run(0, None);
+    sound(&world);
+    let left = world.host.packages.iter();
+    assert_eq!(
+        left.filter(|package| packages::is_realtime(&package.name))
+            .count(),
+        0,
+        "{}",
+        world.story()
+    );
+}
+
 #[test]
 fn plain_rpm_hosts_whatever_happens() {
     let to_realtime = World::new(RpmHost::stock(), wanted(true));
