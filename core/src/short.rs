@@ -37,6 +37,27 @@ pub fn bytes(text: &str, limit: usize) -> String {
     format!("{}{LEFT_OUT}", text.get(..end).unwrap_or_default())
 }
 
+/// At most so many bytes of JSON as Go writes it, with the sign that something is left out: `<`, `>` and `&` take six there,
+/// as U+2028, U+2029 and most control characters do. (encoding/json's Marshal, by which the API server stores objects.)
+pub fn json(text: &str, limit: usize) -> String {
+    let length = |character: char| match character {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => 6,
+        character if character.is_control() => 6,
+        character => character.len_utf8(),
+    };
+    if text.chars().map(length).sum::<usize>() <= limit {
+        return text.to_owned();
+    }
+    let room = limit.saturating_sub(LEFT_OUT.len_utf8());
+    let mut taken: usize = 0;
+    let kept = text.chars().take_while(|character| {
+        taken = taken.saturating_add(length(*character));
+        taken <= room
+    });
+    kept.chain([LEFT_OUT]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +71,9 @@ mod tests {
         assert_eq!(bytes("bbüro", 5), "bb…");
         // Two bytes that are left are half a character.
         assert_eq!(bytes("büroö", 5), "b…");
+        assert_eq!(json("<<", 12), "<<");
+        assert_eq!(json("<<<", 15), "<<…");
+        assert_eq!(json("a\"b", 4), "a\"b");
     }
 
     #[test]

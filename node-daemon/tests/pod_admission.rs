@@ -106,6 +106,15 @@ async fn many_containers_and_keys(client: &Client) {
         foreign["metadata"]["annotations"][format!("{number:x}")] = json!("");
     }
     assert_eq!(create(client, &foreign, true).await, Ok(()));
+    // Nor do their updates take more time than the API server gives them.
+    let annotations = foreign["metadata"]["annotations"].as_object_mut();
+    annotations
+        .unwrap()
+        .retain(|key, _| key.len() < 5 && key.as_str() < "a");
+    foreign["metadata"]["name"] = json!("many-keys");
+    assert_eq!(create(client, &foreign, false).await, Ok(()));
+    let label = json!({"metadata": {"labels": {"seen": "yes"}}});
+    assert_eq!(patch(client, "many-keys", None, label).await, Ok(()));
     let mut foreign = pod("a", &[]);
     for number in 0..5_000 {
         foreign["metadata"]["annotations"][format!("realtime.openshift.io/other-{number}")] =

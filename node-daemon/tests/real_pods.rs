@@ -9,6 +9,8 @@
 
 mod on_node;
 
+use std::time::{Duration, Instant};
+
 use on_node::{CAPACITY_US, Lab, budget, can, container, pod, spec};
 use realtime_core::api::realtime_node::{BudgetMode, ContainerBudgetState};
 use realtime_testing::real_node::Runtime;
@@ -90,6 +92,61 @@ async fn the_main_job(runtime: Runtime) {
     })
     .await;
     lab.node.shutdown().await.expect("shutdown");
+}
+
+/// A container that failed once keeps its group beside that of the one that came after it, on CRI-O until it is removed. A
+/// daemon that is started anew knows neither by its own memory.
+async fn a_container_that_was_started_again_keeps_its_budget(runtime: Runtime) {
+    if !can(runtime) {
+        return;
+    }
+    let lab = Lab::start(runtime, spec()).await;
+    let script = "[ -e /scratch/once ] && exec sleep 3600; touch /scratch/once; exit 1";
+    let mut again = pod("again", &budget("20000"), &["sh", "-c", script]);
+    again["spec"]["restartPolicy"] = json!("Always");
+    again["spec"]["volumes"] = json!([{"name": "scratch", "emptyDir": {}}]);
+    again["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "scratch", "mountPath": "/scratch"}]);
+    lab.create(again).await;
+    let begun = Instant::now();
+    loop {
+        let pod = lab.pods.get("again").await.expect("pod");
+        let statuses = pod.status.and_then(|status| status.container_statuses);
+        let status = statuses.and_then(|all| all.into_iter().next());
+        if status.is_some_and(|one| one.restart_count == 1 && one.ready) {
+            break;
+        }
+        assert!(begun.elapsed() < on_node::LONG, "{}", lab.said());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let (pod, running) = lab.groups_of("again").await;
+    let has = || {
+        let text = std::fs::read_to_string(running.join("cpu.rt_runtime_us")).expect("its budget");
+        text.trim().parse::<i64>().expect("a number")
+    };
+    let groups = std::fs::read_dir(&pod).expect("the pod's group");
+    let groups = groups.filter(|entry| entry.as_ref().expect("an entry").path().is_dir());
+    println!("{runtime:?}: {} groups in the pod's", groups.count());
+    for _ in 0..3 {
+        lab.kill_daemon();
+        lab.start_daemon();
+        // Long enough for its first rounds.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert_eq!(has(), 20_000, "{}", lab.said());
+    }
+    lab.delete("again").await;
+    lab.allocated_is(0).await;
+    lab.node.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_was_started_again_keeps_its_budget_on_containerd() {
+    a_container_that_was_started_again_keeps_its_budget(Runtime::Containerd).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_was_started_again_keeps_its_budget_on_cri_o() {
+    a_container_that_was_started_again_keeps_its_budget(Runtime::CriO).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ pub use news::{PodNews, news, overwritten};
 
 /// As many containers are listed: more would make the object too large for the API server (1.5 MB).
 pub const MAX_ENTRIES: usize = 1000;
-/// The longest message of an entry, bytes: a pod may bear pages of wrong annotations, and with [`MAX_ENTRIES`] the object
+/// The longest message of an entry, bytes of JSON: a pod may bear pages of wrong annotations, and with [`MAX_ENTRIES`] the object
 /// must still be one that the API server takes.
 const MESSAGE: usize = 700;
 
@@ -85,7 +85,7 @@ pub fn entries(done: &Done<'_>) -> Vec<ContainerBudget> {
             ContainerBudget {
                 state: ContainerBudgetState::Refused,
                 reason: Some(reason.to_owned()),
-                message: Some(short::bytes(&refused.to_string(), MESSAGE)),
+                message: Some(short::json(&refused.to_string(), MESSAGE)),
                 ..asked(pod, container, said.runtime, said.scheduling)
             }
         })
@@ -173,7 +173,7 @@ fn entry(done: &Done<'_>, assignment: &Assignment) -> ContainerBudget {
     let said = |state, reason: &str, message: String| ContainerBudget {
         state,
         reason: Some(reason.to_owned()),
-        message: Some(short::bytes(&message, MESSAGE)),
+        message: Some(short::json(&message, MESSAGE)),
         ..entry.clone()
     };
     // 1. What holds for the node.
@@ -271,7 +271,7 @@ fn applied(
     };
     let with = |entry: ContainerBudget, reason: &str, message: String| ContainerBudget {
         reason: Some(reason.to_owned()),
-        message: Some(short::bytes(&message, MESSAGE)),
+        message: Some(short::json(&message, MESSAGE)),
         ..entry
     };
     if let Some(words) = besides.policy_failed {

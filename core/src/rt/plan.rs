@@ -100,7 +100,7 @@ pub fn plan(wanted: &Wanted, tree: &Tree, limits: &Limits) -> Plan {
     for (&index, &budget) in &targets {
         let micros = i64::from(budget.get());
         let node = &nodes[index];
-        if node.group.lacks(micros) && !shares.grant(index, micros, bounds) {
+        if shares.lacks(index, micros) && !shares.grant(index, micros, bounds) {
             plan.refused.insert(
                 node.path.to_owned(),
                 Refusal::NoRoom {

@@ -237,6 +237,16 @@ impl Ground {
         candidates.into_iter().find(is_there)
     }
 
+    /// When a group was made, as a number that grows: the kernel counts up the inodes of groups (kernfs, `idr_alloc_cyclic`,
+    /// with the generation above it). Zero: it is gone.
+    pub fn made(&self, group: &str) -> u64 {
+        match &self.hierarchy {
+            Some(Hierarchy::V1(v1)) => v1.made(group),
+            Some(Hierarchy::V2(v2)) => v2.made(group),
+            None => 0,
+        }
+    }
+
     /// A process's group from the mount.
     pub fn group_of(&self, pid: u32) -> Option<String> {
         let pid = i32::try_from(pid).ok()?;

@@ -132,8 +132,11 @@ impl Round<'_> {
                 });
                 self.within(TELL);
             }
-            // One for all that begin at this moment.
-            Served::NotYet => self.within(Duration::ZERO),
+            // One for all that begin at this moment. A look at its threads that came before this one was at the runtime's.
+            Served::NotYet => {
+                self.policies.begins(id);
+                self.within(Duration::ZERO);
+            }
         }
     }
 
@@ -350,6 +353,9 @@ impl Round<'_> {
     }
 
     /// Containers of asking pods that nobody has told of: after a start of the daemon, or when inotify missed them.
+    ///
+    /// The group of one that has ended may still be there, with all that its runtime kept of it, beside that of the one that
+    /// came after it: the containers of its pod are learned in the order in which their groups were made.
     fn identify(
         &mut self,
         cache: &Cache,
@@ -362,19 +368,39 @@ impl Round<'_> {
             .values()
             .flat_map(|pod| pod.ids.keys())
             .collect();
+        let containers = || {
+            tree.groups.keys().filter_map(|path| {
+                let located = group::locate(path).filter(|located| located.own == path.len())?;
+                match located.container {
+                    Some((Kind::Container, id)) => Some((path, located.pod, id)),
+                    _ => None,
+                }
+            })
+        };
+        let strangers: BTreeSet<PodUid> = containers()
+            .filter(|(_, pod, id)| asking.contains(pod) && !told.contains(id))
+            .filter(|(_, _, id)| state.is_to_ask(id))
+            .map(|(_, pod, _)| pod)
+            .collect();
+        if strangers.is_empty() {
+            return;
+        }
+        let mut theirs: Vec<_> = containers()
+            .filter(|(_, pod, _)| strangers.contains(pod))
+            .map(|(path, _, id)| (self.ground.made(path), id))
+            .collect();
+        theirs.sort();
         let mut later = false;
-        for path in tree.groups.keys() {
-            let Some(located) = group::locate(path).filter(|located| located.own == path.len())
-            else {
-                continue;
-            };
-            let Some((Kind::Container, id)) = located.container else {
-                continue;
-            };
-            if !asking.contains(&located.pod) || told.contains(&id) {
-                continue;
+        for (_, id) in &theirs {
+            later |= state.recognise(self.host, id);
+        }
+        // Those that were known before, in their order; and at last those that have no group yet.
+        let begin = state.waiting.iter().map(|waiting| waiting.id.clone());
+        let known: Vec<_> = theirs.into_iter().map(|(_, id)| id).chain(begin).collect();
+        for id in known {
+            if let Some(Known::Container(identity)) = state.known.get(&id).cloned() {
+                state.learn(&id, &identity);
             }
-            later |= state.recognise(self.host, &id);
         }
         if later {
             self.within(Duration::from_secs(1));

@@ -112,14 +112,17 @@ impl State {
         self.nameless.retain(|id, _| stays(id));
     }
 
+    /// Whether nothing is known of a container, and nobody was asked a moment ago.
+    pub fn is_to_ask(&self, id: &ContainerId) -> bool {
+        let asked = self.nameless.get(id);
+        !self.known.contains_key(id) && asked.is_none_or(|when| when.elapsed() >= ASK_AGAIN)
+    }
+
     /// Asks a container's own runtime whose it is, unless it is known, or nobody could say a moment ago: a pod may make any
     /// number of groups that look like containers. Says whether it is to be asked later, because too many were asked about.
     pub fn recognise(&mut self, host: &Host, id: &ContainerId) -> bool {
         let now = Instant::now();
-        let asked = self.nameless.get(id);
-        if self.known.contains_key(id)
-            || asked.is_some_and(|when| now.duration_since(*when) < ASK_AGAIN)
-        {
+        if !self.is_to_ask(id) {
             return false;
         }
         let (since, asked) = self

@@ -80,6 +80,15 @@ impl Folder {
         found.ok().map(|found| found.st_nlink)
     }
 
+    /// The number of a group's folder, greater than those of the groups that were made before it. Zero: it isn't there.
+    pub(super) fn made(&self, group: &str) -> u64 {
+        let Ok(relative) = relative(group) else {
+            return 0;
+        };
+        let found = fs::statat(&self.open, relative, AtFlags::SYMLINK_NOFOLLOW);
+        found.map_or(0, |found| found.st_ino)
+    }
+
     /// The groups of a scope, parents before children.
     pub(super) fn groups(
         &self,

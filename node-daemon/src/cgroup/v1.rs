@@ -142,6 +142,11 @@ impl V1 {
         }
     }
 
+    /// The number of a group's folder, greater than those of the groups that were made before it. Zero: it isn't there.
+    pub fn made(&self, group: &str) -> u64 {
+        self.folder.made(group)
+    }
+
     /// The processes directly in a group, at most [`MAX_TASKS`]; none when it isn't there.
     pub fn processes(&self, group: &str) -> Result<Vec<i32>, CgroupError> {
         self.folder.numbers(group, PROCESSES, MAX_TASKS)

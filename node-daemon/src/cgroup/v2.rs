@@ -39,6 +39,11 @@ impl V2 {
         self.folder.numbers(group, THREADS, MAX_TASKS)
     }
 
+    /// The number of a group's folder, greater than those of the groups that were made before it. Zero: it isn't there.
+    pub fn made(&self, group: &str) -> u64 {
+        self.folder.made(group)
+    }
+
     /// The processes directly in a group, at most [`MAX_TASKS`]; none when it isn't there. Of a threaded group the kernel
     /// doesn't tell (EOPNOTSUPP).
     pub fn processes(&self, group: &str) -> Result<Vec<i32>, CgroupError> {

@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use realtime_core::rt::micros::smallest_budget;
+use realtime_core::rt::plan::Finding;
+use realtime_node_daemon::cgroup::Scope;
 use realtime_testing::skip;
 
 use super::bench::Bench;
+use super::layer::{PODS, done, limits, planned, tree, wanted};
 use super::task::{LIMIT, Task, within};
 
 /// Whole periods, so that it doesn't matter where in one the measuring begins.
@@ -91,4 +94,55 @@ fn with_the_smallest_budget_that_is_granted_a_spinner_dies() {
     assert!(within(LIMIT, || stands_still(&task)));
     task.kill();
     assert!(within(LIMIT, || task.is_dead()));
+}
+
+/// Its pod is deleted while a neighbour has all that pods may have: the host's part is there for it.
+#[test]
+fn a_wedged_thread_of_a_leaving_pod_gets_room_and_dies() {
+    const WEDGED: &str = "kubepods/pod1/wedged";
+    const NEIGHBOUR: &str = "kubepods/pod2/neighbour";
+    let Some(bench) = Bench::with(0) else {
+        return;
+    };
+    for group in [PODS, "kubepods/pod1", WEDGED, "kubepods/pod2", NEIGHBOUR] {
+        bench.make(group);
+    }
+    let neighbour = (NEIGHBOUR, limits(&bench).capacity_us - 1);
+    done(&bench, &wanted(&bench, &[(WEDGED, 1), neighbour]));
+    let _neighbour = bench.realtime_sleeper(NEIGHBOUR);
+    let task = bench.realtime_spinner(WEDGED, 0);
+    assert!(within(LIMIT, || stands_still(&task)));
+    task.kill();
+    let mut leaving = wanted(&bench, &[neighbour]);
+    // As long as its pod stays, it keeps what it has, and that is not enough.
+    done(&bench, &leaving);
+    let died = within(Duration::from_millis(1_500), || task.is_dead());
+    assert!(!died, "1 µs of each second is enough to die on this kernel");
+    assert_eq!(bench.runtime(WEDGED), 1);
+    leaving.leaving.insert(bench.group("kubepods/pod1"));
+    let no_room = |finding: &Finding| matches!(finding, Finding::NoRoomToDie { .. });
+    let plan = planned(&bench, &leaving);
+    assert!(!plan.findings.iter().any(no_room), "{plan:?}");
+    done(&bench, &leaving);
+    let room = i64::try_from(limits(&bench).room_to_die_us).unwrap();
+    assert_eq!(bench.runtime(WEDGED), room);
+    assert!(bench.runtime("kubepods/pod1") == room && bench.runtime(NEIGHBOUR) == 99_999);
+    assert_eq!(planned(&bench, &leaving).writes, []);
+    assert!(
+        within(LIMIT * 2, || task.is_dead()),
+        "{room} µs of each second are not enough to die"
+    );
+    // Reaped and its group removed, it gives back all of it; the neighbour has lost nothing.
+    task.end();
+    let removed = within(LIMIT, || std::fs::remove_dir(bench.path(WEDGED)).is_ok());
+    assert!(removed);
+    done(&bench, &leaving);
+    assert_eq!(
+        tree(&bench, Scope::Whole).groups[&bench.group("kubepods/pod1")].runtime_us,
+        0
+    );
+    assert_eq!(
+        [bench.runtime(NEIGHBOUR), bench.runtime(PODS)],
+        [99_999, 99_999]
+    );
 }

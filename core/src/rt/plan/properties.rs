@@ -1,5 +1,8 @@
 //! What holds for every tree and every wish, against the model of the kernel.
 
+mod accounting;
+mod refused_writes;
+
 use proptest::prelude::*;
 
 use super::kernel_model::Kernel;
@@ -120,6 +123,85 @@ fn wish(kernel: &Kernel, asked: &[(proptest::sample::Index, u64, u8)], complete:
     wanted
 }
 
+fn limits(kernel: &Kernel, pods: &str, reserve_us: u64, capacity_us: u64) -> Limits {
+    Limits {
+        sysctl_runtime_us: kernel.sysctl.0,
+        sysctl_period_us: kernel.sysctl.1,
+        reserve_us,
+        capacity_us,
+        pods_group: pods.to_owned(),
+        room_to_die_us: 5_000,
+    }
+}
+
+/// When a complete plan is written: a group that no container asked for has exactly what its children need, so that one
+/// without children has nothing; only what real-time threads are directly in may have more. A container that got its
+/// budget, and has neither threads nor children that keep more, has exactly that.
+fn nothing_too_much(
+    before: &Tree,
+    after: &Tree,
+    wanted: &Wanted,
+    pods: &str,
+) -> Result<(), TestCaseError> {
+    let inside = |path: &str| path == pods || path.starts_with(&format!("{pods}/"));
+    let asked_for = |path: &str| is_asked_for(wanted, pods, path);
+    let is_inside_one = |path: &str| tree::above(path).any(asked_for);
+    let ours = after
+        .groups
+        .iter()
+        .filter(|(path, group)| wanted.complete && inside(path) && !group.realtime_tasks);
+    for (path, group) in ours {
+        let children = after.groups.iter();
+        let children: Vec<&Group> = children
+            .filter(|(child, _)| tree::above(child).next() == Some(path))
+            .map(|(_, child)| child)
+            .collect();
+        if let Some(budget) = wanted.budgets.get(path).filter(|_| asked_for(path)) {
+            let alone = children.is_empty() && !is_inside_one(path) && group.period_us == PERIOD_US;
+            let budget = i64::from(budget.get());
+            prop_assert!(
+                !alone || group.lacks(budget) || group.runtime_us == budget,
+                "{} has {:?}",
+                path,
+                group
+            );
+        } else if !is_inside_one(path) {
+            let least = runtime_for(
+                children.iter().map(|child| child.ratio()).sum(),
+                group.period_us,
+            );
+            let even = children
+                .iter()
+                .all(|child| child.period_us == group.period_us);
+            let exactly = if even { sum_us(&children) } else { least };
+            // The kernel rounds down: a few microseconds less than the sum, which it has accepted, stay.
+            let is_as_before = before.groups[path].runtime_us == group.runtime_us;
+            let least = if is_as_before { least } else { exactly };
+            prop_assert!(
+                (least..=exactly).contains(&group.runtime_us),
+                "{} has {:?} for {:?}",
+                path,
+                group,
+                children
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A container's budget is wanted for it; the pods' own group is no container's.
+fn is_asked_for(wanted: &Wanted, pods: &str, path: &str) -> bool {
+    wanted.budgets.contains_key(path) && tree::above(path).any(|above| above == pods)
+}
+
+fn sum_us(groups: &[&Group]) -> i64 {
+    let micros = |group: &&Group| match group.runtime_us {
+        -1 => i64_of(group.period_us),
+        runtime_us => runtime_us,
+    };
+    groups.iter().map(micros).sum()
+}
+
 proptest! {
     #[test]
     fn every_prefix_is_accepted_and_every_rule_is_kept(
@@ -129,14 +211,7 @@ proptest! {
     ) {
         prop_assert!(kernel.is_schedulable());
         let wanted = wish(&kernel, &asked, complete);
-        let limits = Limits {
-            sysctl_runtime_us: kernel.sysctl.0,
-            sysctl_period_us: kernel.sysctl.1,
-            reserve_us,
-            capacity_us,
-            pods_group: pods.to_owned(),
-            room_to_die_us: 5_000,
-        };
+        let limits = limits(&kernel, pods, reserve_us, capacity_us);
         let plan = plan(&wanted, &kernel.tree, &limits);
 
         // Every prefix is a state that the kernel accepts, and so is every way back.
@@ -145,7 +220,7 @@ proptest! {
         for done in 0..=plan.writes.len() {
             let mut part = kernel.clone();
             part.apply(&plan.writes[..done]);
-            // Nobody can have become real-time without a budget, so zero is only written back where it was.
+            // With real-time threads that live on: `refused_writes`.
             for group in part.tree.groups.values_mut() { group.realtime_tasks = false; }
             part.apply(&undo(&plan.writes, done));
         }
@@ -177,13 +252,8 @@ proptest! {
             }
         }
 
-        // What nobody asked for is gone, unless threads or children hold it.
-        for (path, group) in after.tree.groups.iter().filter(|_| complete) {
-            let inside = path.starts_with(&format!("{pods}/"));
-            let asked_for = std::iter::once(path.as_str()).chain(tree::above(path)).any(|path| wanted.budgets.contains_key(path));
-            let has_children = after.tree.groups.keys().any(|child| tree::above(child).next() == Some(path));
-            prop_assert!(!inside || asked_for || has_children || group.realtime_tasks || group.runtime_us == 0, "{}", path);
-        }
+        // What nobody needs is given back.
+        nothing_too_much(&kernel.tree, &after.tree, &wanted, pods)?;
 
         // The profile's capacity holds wherever it held before and no thread needed room to die.
         let had = kernel.tree.groups.get(pods).map_or(0, Group::ratio);
@@ -204,8 +274,7 @@ proptest! {
     fn the_order_of_arrival_is_without_effect(
         kernel in kernel("/kubepods"), asked in wanted(), turn in 0_usize..10,
     ) {
-        let limits = Limits { sysctl_runtime_us: kernel.sysctl.0, sysctl_period_us: kernel.sysctl.1, reserve_us: 0,
-            capacity_us: 900_000, pods_group: "/kubepods".to_owned(), room_to_die_us: 5_000 };
+        let limits = limits(&kernel, "/kubepods", 0, 900_000);
         let wanted = wish(&kernel, &asked, true);
         let mut turned: Vec<_> = wanted.budgets.clone().into_iter().collect();
         let by = turn % turned.len().max(1);

@@ -177,6 +177,11 @@ impl<'a> Shares<'a> {
         self.finals[index]
     }
 
+    /// It has less than that when all is done.
+    pub(super) fn lacks(&self, index: usize, runtime_us: i64) -> bool {
+        self.finals[index] != UNLIMITED && self.finals[index] < runtime_us
+    }
+
     /// Of all groups.
     pub(super) fn all(&self) -> &[i64] {
         &self.finals
@@ -231,7 +236,9 @@ impl<'a> Shares<'a> {
             // The kernel rounds down, and has accepted a few microseconds less than the sum.
             has
         } else {
-            children.micros
+            // More than the period is never accepted, and the kernel rounds down.
+            let whole = super::i64_of(node.group.period_us);
+            children.micros.min(whole.max(least))
         };
         larger(own, need)
     }

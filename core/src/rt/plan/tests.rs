@@ -463,3 +463,57 @@ fn room_that_is_left_above_is_nobodys_when_the_pods_have_more_than_the_capacity(
         assert!(free(61_000, complete));
     }
 }
+
+/// Its container is asked for until its pod is over.
+#[test]
+fn who_has_its_budget_by_the_room_to_die_is_granted_it_at_once() {
+    let mut tree = tree(&[
+        ("/kubepods", 1),
+        ("/kubepods/pod", 1),
+        ("/kubepods/pod/c", 1),
+    ]);
+    let container = tree.groups.get_mut("/kubepods/pod/c").unwrap();
+    container.realtime_tasks = true;
+    let mut wanted = wanted(&[("/kubepods/pod/c", 5_000)]);
+    wanted.leaving.insert("/kubepods/pod".to_owned());
+    let limits = Limits {
+        capacity_us: 0,
+        ..limits()
+    };
+    let first = plan(&wanted, &tree, &limits);
+    let mut kernel = Kernel {
+        tree,
+        sysctl: (950_000, PERIOD_US),
+    };
+    kernel.apply(&first.writes);
+    let again = plan(&wanted, &kernel.tree, &limits);
+    assert_eq!(first.granted, again.granted);
+}
+
+/// The kernel rounds down each of the children, and takes no more than the period.
+#[test]
+fn a_parent_without_limit_gets_no_more_than_its_period() {
+    let containers = [
+        ("/kubepods/p/a", 333_333),
+        ("/kubepods/p/b", 333_333),
+        ("/kubepods/p/c", 333_335),
+    ];
+    let mut tree = tree(&[("/kubepods", -1), ("/kubepods/p", -1)]);
+    tree.groups.get_mut("/").unwrap().runtime_us = -1;
+    for (path, micros) in containers {
+        tree.groups.insert(path.to_owned(), group(micros));
+    }
+    let limits = Limits {
+        sysctl_runtime_us: -1,
+        reserve_us: 0,
+        capacity_us: PERIOD_US,
+        ..limits()
+    };
+    let wanted = wanted(&containers.map(|(path, micros)| (path, u64::try_from(micros).unwrap())));
+    let plan = plan(&wanted, &tree, &limits);
+    let mut kernel = Kernel {
+        tree,
+        sysctl: (-1, PERIOD_US),
+    };
+    kernel.apply(&plan.writes);
+}

@@ -149,13 +149,13 @@ impl Policies {
             .looks
             .get(id)
             .filter(|look| look.scheduling == *scheduling);
-        let count = before.map_or(0, |look| look.count).saturating_add(1);
+        let count = before.map_or(0, |look| look.count);
         let pause = BEGINNING.get(count).copied().unwrap_or(LATER);
         // What failed comes at its ordinary time: most often it fails again.
         let more = !outcome.complete && outcome.failed.is_none();
         let look = Look {
             scheduling: *scheduling,
-            count,
+            count: count.saturating_add(1),
             next: Instant::now() + if more { pause.min(MORE) } else { pause },
         };
         self.looks.insert(id.clone(), look);
