@@ -3,7 +3,10 @@
 
 mod fields;
 mod names;
+mod nodes;
 mod room;
+mod structures;
+mod sysctls;
 mod together;
 mod values;
 

@@ -39,7 +39,7 @@ pub(super) fn is_dns_label(text: &str) -> bool {
 }
 
 /// The name part of a label, and a label's value unless it is empty: letters, digits, `-`, `_`, `.`, ends alphanumeric.
-fn is_label_name(text: &str) -> bool {
+pub(super) fn is_label_name(text: &str) -> bool {
     let alphanumeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
     (1..=63).contains(&bytes.len())
@@ -50,7 +50,7 @@ fn is_label_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
-fn is_label_key(text: &str) -> bool {
+pub(super) fn is_label_key(text: &str) -> bool {
     match text.split_once('/') {
         Some((prefix, name)) => {
             prefix.len() <= 253 && prefix.split('.').all(is_dns_label) && is_label_name(name)

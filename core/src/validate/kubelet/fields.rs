@@ -3,12 +3,15 @@
 //! Source: Kubernetes 1.34's validation of KubeletConfiguration and the managers' own option checks; the refusals
 //! are the Machine Config Operator's.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 
 use super::names::{
     CIPHERS, CPU_OPTIONS, CPU_OPTIONS_ALPHA, ENFORCEMENTS, RESERVABLE, SIGNALS, TOPOLOGY_OPTIONS,
 };
 use super::values::{self, at_least, between, has_kind, one_of, positive};
+use super::{structures, sysctls};
 use crate::cpu_set::CpuSet;
 use crate::input::suggest;
 use crate::merge::kubelet::Kind;
@@ -16,6 +19,10 @@ use crate::problem::{Problem, Problems};
 
 /// The type is right already.
 pub(super) fn check_value(field: &str, key: &str, value: &Value, problems: &mut Problems) {
+    if structures::has_rows(key) {
+        structures::check(field, key, value, problems);
+        return;
+    }
     match value {
         Value::String(text) => check_text(field, key, text, problems),
         Value::Number(_) => check_number(field, key, value, problems),
@@ -83,6 +90,20 @@ fn check_text(field: &str, key: &str, text: &str, problems: &mut Problems) {
                 ));
             }
         }
+        "address" if !text.is_empty() && text.parse::<IpAddr>().is_err() => {
+            problems.push(Problem::error(
+                field,
+                text.escape_debug(),
+                "is no IP address: the kubelet would not start",
+                "write an address as 0.0.0.0, or remove it",
+            ));
+        }
+        "showHiddenMetricsForVersion" if !text.is_empty() => problems.push(Problem::error(
+            field,
+            text.escape_debug(),
+            "is right for one version of the kubelet only: after the cluster's next update it would not start",
+            "remove it",
+        )),
         "containerLogMaxSize" => {
             values::quantity(field, text, problems);
         }
@@ -103,6 +124,8 @@ fn check_duration(field: &str, key: &str, text: &str, problems: &mut Problems) {
         "shutdownGracePeriod" | "shutdownGracePeriodCriticalPods" if seconds != 0.0 => {
             problems_range(seconds, 1.0, f64::MAX, "0s, or 1s and more")
         }
+        // A negative one switches it off.
+        "volumeStatsAggPeriod" => None,
         _ => problems_range(seconds, 0.0, f64::MAX, "no negative time"),
     };
     if let Some(remedy) = bounds {
@@ -204,6 +227,7 @@ fn check_list(field: &str, key: &str, items: &[Value], problems: &mut Problems) 
                 }
             }
         }
+        "allowedUnsafeSysctls" => sysctls::check(field, items, problems),
         "reservedMemory" => super::together::check_reserved_memory(field, items, problems),
         _ => {}
     }
@@ -218,29 +242,18 @@ fn check_map(field: &str, key: &str, map: &Map<String, Value>, problems: &mut Pr
         }
         "systemReserved" | "kubeReserved" => &RESERVABLE,
         "qosReserved" => &["memory"],
-        "memorySwap" => {
-            if map
-                .get("swapBehavior")
-                .is_some_and(|behaviour| !values::is_zero(behaviour))
-            {
-                problems.push(Problem::error(format!("{field}.swapBehavior"), values::shown(map.get("swapBehavior").unwrap_or(&Value::Null)), "OpenShift refuses it, and the KubeletConfig would block every change of the pool", "remove it"));
+        "staticPodURLHeader" => {
+            for (name, value) in map {
+                let field = format!("{field}.{}", name.escape_debug());
+                has_kind(&field, value, Kind::TextList, problems);
             }
-            &["swapBehavior"]
+            return;
         }
-        "userNamespaces" => &["idsPerPod"],
-        "crashLoopBackOff" => &["maxContainerRestartPeriod"],
-        "authentication" => &["x509", "webhook", "anonymous"],
-        "authorization" => &["mode", "webhook"],
-        "logging" => &[
-            "format",
-            "flushFrequency",
-            "verbosity",
-            "vmodule",
-            "options",
-        ],
-        "tracing" => &["endpoint", "samplingRatePerMillion"],
         _ => return,
     };
+    if key == "cpuManagerPolicyOptions" {
+        check_spreading(field, map, problems);
+    }
     for (name, value) in map {
         let field = format!("{field}.{}", name.escape_debug());
         let text = value.as_str().unwrap_or_default();
@@ -254,12 +267,7 @@ fn check_map(field: &str, key: &str, map: &Map<String, Value>, problems: &mut Pr
             continue;
         }
         if !keys.contains(&name.as_str()) {
-            problems.push(Problem::error(
-                field,
-                values::shown(value),
-                "is no name that the kubelet knows here",
-                suggest::remedy(name, keys.iter().copied()),
-            ));
+            values::unknown_name(&field, name, value, keys, problems);
             continue;
         }
         match key {
@@ -276,29 +284,29 @@ fn check_map(field: &str, key: &str, map: &Map<String, Value>, problems: &mut Pr
                 check_threshold(&field, text, problems);
             }
             "evictionMinimumReclaim" => check_reclaim(&field, text, problems),
-            "evictionSoftGracePeriod" => {
-                values::duration(&field, text, problems);
-            }
+            "evictionSoftGracePeriod" => check_duration(&field, key, text, problems),
             "qosReserved" => check_threshold(&field, text, problems),
-            _ => check_inside(&field, key, name, value, problems),
+            _ => {}
         }
     }
 }
 
-/// The types of what a structure holds, as far as they have one that is simple.
-fn check_inside(field: &str, key: &str, name: &str, value: &Value, problems: &mut Problems) {
-    let kind = match (key, name) {
-        ("authentication", _) | ("authorization", "webhook") | ("logging", "options") => {
-            values::has_shape(field, name, value, problems);
-            return;
-        }
-        ("authorization", "mode") | ("logging", "format") | ("tracing", "endpoint") => Kind::Text,
-        ("tracing", "samplingRatePerMillion") => Kind::Int("int32"),
-        ("logging", "verbosity") | ("userNamespaces", "idsPerPod") => Kind::Int("int64"),
-        ("crashLoopBackOff", "maxContainerRestartPeriod") => Kind::Duration,
-        _ => return,
-    };
-    has_kind(field, value, kind, problems);
+/// Both spread the CPUs of a container, each in its own way.
+fn check_spreading(field: &str, options: &Map<String, Value>, problems: &mut Problems) {
+    let both = [
+        "prefer-align-cpus-by-uncorecache",
+        "distribute-cpus-across-numa",
+    ];
+    let on = |option: &&str| options.get(*option).and_then(Value::as_str) == Some("true");
+    if both.iter().all(on) {
+        let [first, second] = both;
+        problems.push(Problem::error(
+            format!("{field}.{first}"),
+            "true",
+            format!("can't be used together with {second}: the kubelet would not start"),
+            "remove one of the two",
+        ));
+    }
 }
 
 /// The kubelet's own limit is 8; the option can only raise it.

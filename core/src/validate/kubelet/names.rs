@@ -39,8 +39,9 @@ pub(super) const OPTIONS_SINCE: [(&str, (u32, u32)); 5] = [
     ("strict-cpu-reservation", (1, 33)),
     ("prefer-align-cpus-by-uncorecache", (1, 34)),
 ];
-pub(super) const SIGNALS: [&str; 8] = [
+pub(super) const SIGNALS: [&str; 9] = [
     "memory.available",
+    "allocatableMemory.available",
     "nodefs.available",
     "nodefs.inodesFree",
     "imagefs.available",

@@ -1,9 +1,10 @@
-//! Whether what is kept from the pods, all together, leaves them anything: each part alone may fit. And whether it is kept
-//! where the nodes have memory.
+//! Whether what is kept from the pods, all together, leaves them anything: each part alone may fit. And whether the
+//! nodes have what it names.
 
 use serde_json::{Map, Value};
 
-use super::together::{check_numa_nodes, rendered};
+use super::nodes::{check_numa_count, check_numa_nodes, check_reserved_cpus};
+use super::together::rendered;
 use crate::facts::NodeFacts;
 use crate::problem::{Problem, Problems};
 use crate::quantity::Quantity;
@@ -22,6 +23,8 @@ pub(in crate::validate) fn check_room(
     let fields = rendered(valid);
     check_memory(valid, &fields, facts, problems);
     check_numa_nodes(&fields, facts, problems);
+    check_numa_count(&fields, valid, facts, problems);
+    check_reserved_cpus(valid, facts, problems);
     // With a set of reserved CPUs the kubelet counts that and no quantities.
     if !fields.contains_key("reservedSystemCPUs") {
         check_cpu(&fields, facts, problems);

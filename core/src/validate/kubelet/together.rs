@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::{FIELD, values};
 use crate::api::realtime_profile::TopologyPolicy;
-use crate::facts::NodeFacts;
 use crate::problem::{Problem, Problems};
 use crate::quantity::Quantity;
 use crate::render::kubelet_config::switched_off;
@@ -34,6 +33,7 @@ pub(in crate::validate) fn check_together(
 ) {
     let whole = rendered(valid);
     check_whole_bytes(&whole, valid, problems);
+    check_some_memory(&whole, valid, problems);
     if valid.kubelet_overrides.is_empty() {
         // What the sections make of themselves fits together.
         return;
@@ -382,7 +382,7 @@ pub(super) fn check_reserved_memory(field: &str, items: &[Value], problems: &mut
     }
 }
 
-fn has_memory_manager(whole: &Map<String, Value>) -> bool {
+pub(super) fn has_memory_manager(whole: &Map<String, Value>) -> bool {
     whole.get("memoryManagerPolicy").and_then(Value::as_str) == Some("Static")
 }
 
@@ -406,11 +406,7 @@ fn check_whole_bytes(whole: &Map<String, Value>, valid: &ValidProfile, problems:
         if quantity.to_string() == quantity.value().to_string() {
             continue;
         }
-        let overridden = valid
-            .kubelet_overrides
-            .get(part)
-            .is_some_and(|kept| kept.get(key).is_some());
-        let section = if overridden { FIELD } else { "spec.kubelet" };
+        let section = section_of(part, key, valid);
         problems.push(Problem::error(
             format!("{section}.{part}.{key}"),
             text,
@@ -418,6 +414,45 @@ fn check_whole_bytes(whole: &Map<String, Value>, valid: &ValidProfile, problems:
             format!("write whole bytes, as in {}Mi", (quantity.value() >> 20).max(1)),
         ));
     }
+}
+
+/// The memory manager wants some memory kept, or the kubelet says "you should specify the system reserved memory".
+/// Rendering leaves reservedMemory out where the parts come to nothing.
+fn check_some_memory(whole: &Map<String, Value>, valid: &ValidProfile, problems: &mut Problems) {
+    if !has_memory_manager(whole) {
+        return;
+    }
+    let text = |part: &str, key: &str| whole.get(part).and_then(|kept| kept.get(key)?.as_str());
+    let nothing = |part: &str, key: &str| {
+        text(part, key)
+            .is_some_and(|text| switched_off(text) || text.parse().is_ok_and(Quantity::is_zero))
+    };
+    match whole.get("reservedMemory") {
+        None if KEPT_MEMORY.iter().all(|(part, key)| nothing(part, key)) => {
+            problems.push(Problem::error(
+                format!("{}.systemReserved.memory", section_of("systemReserved", "memory", valid)),
+                text("systemReserved", "memory").unwrap_or_default(),
+                "the memory manager needs some memory kept, and systemReserved, kubeReserved and evictionHard keep none: the kubelet would not start",
+                "set more than 0, as in 500Mi, there or in one of the others",
+            ));
+        }
+        Some(given) if values::is_zero(given) => problems.push(Problem::error(
+            format!("{FIELD}.reservedMemory"),
+            values::shown(given),
+            "is empty: with the memory manager the kubelet would not start",
+            "remove it: it is then computed",
+        )),
+        _ => {}
+    }
+}
+
+/// Who says it: the overrides, or the profile's own fields.
+fn section_of(part: &str, key: &str, valid: &ValidProfile) -> &'static str {
+    let overridden = valid
+        .kubelet_overrides
+        .get(part)
+        .is_some_and(|kept| kept.get(key).is_some());
+    if overridden { FIELD } else { "spec.kubelet" }
 }
 
 /// Nothing else reserves huge pages, and the memory manager wants both sides alike.
@@ -437,40 +472,6 @@ fn check_reserved_pages(whole: &Map<String, Value>, problems: &mut Problems) {
                     "remove it",
                 ));
             }
-        }
-    }
-}
-
-/// With the memory manager the NUMA nodes of reservedMemory must exist, where the nodes have told theirs.
-pub(super) fn check_numa_nodes(
-    whole: &Map<String, Value>,
-    facts: &[NodeFacts],
-    problems: &mut Problems,
-) {
-    let items = whole
-        .get("reservedMemory")
-        .and_then(Value::as_array)
-        .filter(|_| has_memory_manager(whole));
-    for (index, item) in items.into_iter().flatten().enumerate() {
-        let Some(id) = item.get("numaNode").and_then(Value::as_u64) else {
-            continue;
-        };
-        let missing: Vec<String> = facts
-            .iter()
-            .filter(|node| !node.numa_nodes.is_empty())
-            .filter(|node| node.numa_nodes.iter().all(|numa| u64::from(numa.id) != id))
-            .map(|node| node.name.clone())
-            .collect();
-        if !missing.is_empty() {
-            problems.push(Problem::error(
-                format!("{FIELD}.reservedMemory[{index}].numaNode"),
-                id,
-                format!(
-                    "{} has no such NUMA node: the kubelet would not start",
-                    crate::validate::names(&missing)
-                ),
-                "name a node that exists",
-            ));
         }
     }
 }

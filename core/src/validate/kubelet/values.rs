@@ -61,11 +61,14 @@ pub(super) fn has_kind(field: &str, value: &Value, kind: Kind, problems: &mut Pr
     is_right(field, value, right, wanted, problems)
 }
 
-/// Whether the value of a field of [`Kind::Other`] has the shape of its Go type; what it holds is checked elsewhere.
+/// Whether the value of a key of [`Kind::Other`] has the shape of its Go type; what it holds is checked elsewhere.
 pub(super) fn has_shape(field: &str, key: &str, value: &Value, problems: &mut Problems) -> bool {
     let (right, wanted) = match key {
         "memoryThrottlingFactor" => (value.is_number(), "a number, without quotes"),
-        "reservedMemory" | "registerWithTaints" | "shutdownGracePeriodByPodPriority" => (
+        "reservedMemory"
+        | "registerWithTaints"
+        | "shutdownGracePeriodByPodPriority"
+        | "vmodule" => (
             value.as_array().is_some_and(|items| {
                 // A null item is one that is empty.
                 items.iter().all(|item| item.is_object() || item.is_null())
@@ -93,6 +96,22 @@ fn is_right(
         ));
     }
     right
+}
+
+/// A key that a structure doesn't have, and what it has.
+pub(super) fn unknown_name(
+    field: &str,
+    name: &str,
+    value: &Value,
+    names: &[&str],
+    problems: &mut Problems,
+) {
+    problems.push(Problem::error(
+        field,
+        shown(value),
+        "is no name that the kubelet knows here",
+        suggest::remedy(name, names.iter().copied()),
+    ));
 }
 
 pub(super) fn one_of(field: &str, text: &str, choices: &[&str], problems: &mut Problems) {
