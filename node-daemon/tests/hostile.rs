@@ -1,5 +1,6 @@
 //! Hostile pods on a real node: whatever they say in their annotations and do in their groups, the pod beside them keeps
-//! its budget, a new one gets its own before its first instruction, and the daemon stays small and quiet.
+//! its budget, one that asks for nothing goes on, a new one gets its own before its first instruction, and the daemon stays
+//! small and quiet.
 //!
 //! What a test attacks is always its own node's part of the tree.
 
@@ -9,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "hostile/bystander.rs"]
+mod bystander;
 #[path = "hostile/crowd.rs"]
 mod crowd;
 #[path = "hostile/deaths.rs"]
@@ -35,7 +38,7 @@ use witness::Witness;
 /// A node that forbids a pod more threads than that: the kernel's own bound for those that fork.
 const THREADS: u32 = 300;
 
-/// A node with the daemon and a witness.
+/// A node with the daemon, a witness and a bystander.
 async fn start(runtime: Runtime) -> (Lab, Witness) {
     let mut options = Options::new(runtime);
     let settings = &mut options.kubelet_settings;

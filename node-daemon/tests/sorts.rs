@@ -42,6 +42,7 @@ async fn sorts_of_pods(runtime: Runtime) {
     shapes::every_sort(&lab).await;
     shapes::classes_do_not_starve_each_other(&lab).await;
     policy::programs_that_never_ask(&lab).await;
+    policy::programs_that_never_block(&lab).await;
     lab.node.shutdown().await.expect("shutdown");
 }
 

@@ -114,8 +114,7 @@ pub async fn written(lab: &Lab, witness: &Witness) {
 async fn measure(lab: &Lab, witness: &Witness, what: &str) {
     let used = witness.used();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let share = witness.share(&used);
-    println!("{what}: {share:.2} of a CPU, {} MiB", witness.memory());
+    witness.modest(lab, what, &used);
     witness.innocent(lab, &format!("during-{what}")).await;
     witness.is_well(lab).await;
 }

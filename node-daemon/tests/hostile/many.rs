@@ -11,7 +11,7 @@ use realtime_testing::real_node::Runtime;
 use serde_json::{Map, Value, json};
 
 use crate::on_node::{CAPACITY_US, LONG, Lab, MOST_US, container, pod};
-use crate::witness::{WITNESS_US, Witness, value};
+use crate::witness::{MOST_MEMORY, WITNESS_US, Witness, value};
 
 const PODS: usize = 100;
 const CONTAINERS: [&str; 5] = ["main", "b", "c", "d", "e"];
@@ -90,7 +90,7 @@ pub async fn at_once(lab: &Lab, witness: &Witness) {
     assert_eq!(told.allocated_microseconds, Some(given));
     let size = serde_json::to_vec(&told).unwrap().len();
     println!("the status has {size} bytes");
-    assert!(size < 1 << 20 && witness.memory() < 128);
+    assert!(size < 1 << 20 && witness.memory() < MOST_MEMORY);
     for (number, _, group) in &pods {
         let wanted = if *number < small { SMALL_US } else { 0 };
         assert_eq!(value(&group.join(lab.group_name(&id(*number, 1)))), wanted);

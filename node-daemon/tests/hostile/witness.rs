@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt as _;
 use realtime_core::api::realtime_node::{ContainerBudget, ContainerBudgetState};
 
+use crate::bystander::Bystander;
 use crate::on_node::{Lab, budget, pod};
 
 /// The witness's budget, microseconds of each second.
@@ -16,12 +17,17 @@ const INNOCENT_US: i64 = 10_000;
 const SECONDS: Duration = Duration::from_mins(1);
 /// The kernel counts time on CPUs in hundredths of a second (`USER_HZ`).
 const TICKS: f64 = 100.0;
+/// The daemon's part of a CPU, whatever others do: it rests between its looks, and the machine is others', too.
+const MOST_OF_A_CPU: f64 = 0.8;
+/// MiB: a status of five hundred containers has a tenth of one.
+pub const MOST_MEMORY: u64 = 128;
 
 pub struct Witness {
     pub uid: String,
     /// Its container's id.
     pub id: String,
     daemon: u32,
+    bystander: Bystander,
 }
 
 /// What the daemon has used, at a moment.
@@ -49,6 +55,7 @@ impl Witness {
             uid: made.uid().expect("uid"),
             id: id.to_owned(),
             daemon: daemon(lab),
+            bystander: Bystander::start(lab).await,
         }
     }
 
@@ -61,7 +68,7 @@ impl Witness {
         pod.join(lab.group_name(&self.id))
     }
 
-    /// It has what it had, and is the same process.
+    /// It has what it had, and is the same process; the one beside it goes on, too.
     pub async fn is_well(&self, lab: &Lab) {
         assert_eq!(value(&self.group(lab)), WITNESS_US, "{}", lab.said());
         applied(lab, "witness", WITNESS_US).await;
@@ -75,6 +82,7 @@ impl Witness {
             "{}",
             lab.said()
         );
+        self.bystander.is_well(lab).await;
     }
 
     /// A new pod gets its budget before its first instruction; then it goes.
@@ -102,6 +110,14 @@ impl Witness {
             ticks: ticks.map(|text| text.parse::<u64>().expect("ticks")).sum(),
             at: Instant::now(),
         }
+    }
+
+    /// The daemon has had its part of one CPU since then, and no more; nor of the memory.
+    pub fn modest(&self, lab: &Lab, what: &str, since: &Used) {
+        let (share, memory) = (self.share(since), self.memory());
+        println!("{what}: {share:.2} of a CPU, {memory} MiB");
+        assert!(share < MOST_OF_A_CPU, "{what}: {share}\n{}", lab.said());
+        assert!(memory < MOST_MEMORY, "{what}: {memory}\n{}", lab.said());
     }
 
     /// The daemon's part of one CPU since then.
