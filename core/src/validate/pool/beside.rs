@@ -42,9 +42,7 @@ impl Source<'_> {
         if self.object.starts_with("MachineConfig/") {
             format!("take {what} out of that MachineConfig")
         } else {
-            format!(
-                "change that profile, or give it a pool of its own: what goes to the pool {WORKER_POOL} goes to its custom pools, too"
-            )
+            "change that profile, or give it a pool of its own".to_owned()
         }
     }
 }
