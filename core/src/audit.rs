@@ -21,6 +21,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+pub(crate) use arguments::comparable;
 pub use arguments::{Missing, missing_arguments};
 pub use bounds::{MAX_DRIFT, MAX_TEXT, bounded};
 pub use patterns::patterns;

@@ -89,7 +89,7 @@ pub mod reason {
     pub const PERFORMANCE_PROFILE: &str = "PerformanceProfileOnPool";
     /// Another MachineConfig asks for the real-time kernel, and it can't be turned off.
     pub const REALTIME_INHERITED: &str = "RealtimeInherited";
-    /// A later MachineConfig of the pool replaces something of ours.
+    /// Another MachineConfig of the pool replaces or contradicts something of ours.
     pub const OVERRIDDEN: &str = "Overridden";
     /// The pool says Updated, and a stock kernel runs.
     pub const STOCK_KERNEL_RUNS: &str = "StockKernelRuns";

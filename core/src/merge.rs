@@ -25,11 +25,13 @@ pub const DEFAULT_KERNEL_TYPE: &str = "default";
 /// The kernel types that the Machine Config Operator knows. `64k-pages` is rendered on every architecture
 /// and fails on nodes that are not arm64.
 pub const KERNEL_TYPES: [&str; 3] = [DEFAULT_KERNEL_TYPE, "realtime", "64k-pages"];
+/// The extension that goes with the default kernel only.
+pub const KERNEL_DEVEL: &str = "kernel-devel";
 /// The extensions that the Machine Config Operator knows.
 pub const EXTENSIONS: [&str; 8] = [
     "ipsec",
     "kerberos",
-    "kernel-devel",
+    KERNEL_DEVEL,
     "sandboxed-containers",
     "sysstat",
     "two-node-ha",
@@ -142,8 +144,13 @@ pub fn sources<'a>(
             matches_or_nothing(pool.spec.machine_config_selector.as_ref(), labels)
         })
         .collect();
-    sources.sort_by_key(|config| (!is_worker(config), config.metadata.name.as_deref()));
+    sources.sort_by_key(|config| place(config));
     sources
+}
+
+/// By what [`sources`] are sorted: where a MachineConfig stands among those of a pool.
+pub fn place(config: &MachineConfig) -> (bool, Option<&str>) {
+    (!is_worker(config), config.metadata.name.as_deref())
 }
 
 fn is_worker(config: &MachineConfig) -> bool {
@@ -181,9 +188,7 @@ pub fn merge(sources: &[&MachineConfig]) -> Result<Merged, MergeError> {
         let config = ignition::upgrade(config.as_ref())?;
         merged.ignition = ignition::merge(merged.ignition.take(), config);
         // `default` never resets an inherited type: the last one that isn't default wins.
-        if let Some(kernel_type) =
-            set(kernel_type.as_ref()).filter(|kind| *kind != DEFAULT_KERNEL_TYPE)
-        {
+        if let Some(kernel_type) = not_default(kernel_type.as_ref()) {
             kernel_type.clone_into(&mut merged.kernel_type);
         }
         merged.realtime |= realtime.unwrap_or_default();
@@ -202,11 +207,27 @@ pub fn merge(sources: &[&MachineConfig]) -> Result<Merged, MergeError> {
             image.clone_into(&mut merged.base_os_extensions_container_image);
         }
     }
-    let kernel_devel = |extension: &String| extension == "kernel-devel";
-    if merged.kernel_type != DEFAULT_KERNEL_TYPE && merged.extensions.iter().any(kernel_devel) {
-        return Err(MergeError::KernelDevel(merged.kernel_type));
-    }
+    check_kernel_devel(&merged.kernel_type, &merged.extensions)?;
     Ok(merged)
+}
+
+/// What [`merge`] says about one source alone.
+pub fn check_alone(source: &MachineConfig) -> Result<(), MergeError> {
+    check_known(source)?;
+    ignition::upgrade(source.spec.config.as_ref()).map(drop)
+}
+
+/// What [`merge`] says about a kernel type and all extensions together.
+pub fn check_kernel_devel(kernel_type: &str, extensions: &[String]) -> Result<(), MergeError> {
+    if kernel_type != DEFAULT_KERNEL_TYPE && extensions.iter().any(|name| name == KERNEL_DEVEL) {
+        return Err(MergeError::KernelDevel(kernel_type.to_owned()));
+    }
+    Ok(())
+}
+
+/// A kernel type that asks for something.
+pub fn not_default(kernel_type: Option<&String>) -> Option<&str> {
+    set(kernel_type).filter(|kind| *kind != DEFAULT_KERNEL_TYPE)
 }
 
 fn set(text: Option<&String>) -> Option<&str> {

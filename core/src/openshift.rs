@@ -275,6 +275,21 @@ pub struct PerformanceProfileSpec {
     /// The labels of its MachineConfigs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_config_label: Option<BTreeMap<String, String>>,
+    /// `isolated`, `reserved`, `balanceIsolated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Value>,
+    /// `defaultHugepagesSize`, and `pages` of `size`, `count` and `node`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hugepages: Option<Value>,
+    /// `realTime`, which is true when it isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_hints: Option<Value>,
+    /// `enabled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_time_kernel: Option<Value>,
+    /// Further kernel arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub additional_kernel_args: Option<Vec<String>>,
 }
 
 /// One node's way through an update (OpenShift 4.19 and later).

@@ -3,7 +3,7 @@
 pub mod hash;
 pub mod kernel_arguments;
 pub(crate) mod kubelet_config;
-mod machine_config;
+pub(crate) mod machine_config;
 mod node_spec;
 mod owned;
 mod pool;

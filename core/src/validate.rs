@@ -3,6 +3,7 @@
 //! A problem of the profile names its field (`spec.cpu.isolated`), one of the cluster's state the object that is in
 //! the way (`KubeletConfig/name`).
 
+mod beside_arguments;
 mod cpu;
 mod kernel;
 mod kernel_arguments;
@@ -175,22 +176,16 @@ fn together(
 ) {
     pool::nodes::check_alike(valid, &known.nodes, problems);
     pool::nodes::check_told(valid, known, problems);
-    let realtime = profile
-        .spec
-        .kernel
-        .as_ref()
-        .and_then(|kernel| kernel.realtime);
-    pool::conflicts::check(valid, realtime, cluster, problems);
-    let beside: Vec<String> = pool::conflicts::beside(&valid.name, &valid.pool, cluster)
-        .into_iter()
-        .flat_map(|config| config.spec.kernel_arguments.clone().unwrap_or_default())
-        .collect();
+    let beside = pool::beside::Beside::of(valid, cluster);
+    let asked = pool::conflicts::AskedKernel::of(profile);
+    pool::conflicts::check(valid, asked, &beside, cluster, problems);
     let hugepages_given = profile
         .spec
         .memory
         .as_ref()
         .is_some_and(|memory| memory.hugepages.is_some());
     kernel_arguments::check_together(valid, hugepages_given, &beside, problems);
+    beside_arguments::check(valid, &beside, problems);
     let topology_given = profile
         .spec
         .numa

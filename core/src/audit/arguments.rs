@@ -58,12 +58,12 @@ fn compare(wanted: &str, present: &[String]) -> Option<Missing> {
 }
 
 /// Key and value in a form in which equal means the same to the kernel.
-fn comparable(argument: &str) -> (String, Option<String>) {
+pub(crate) fn comparable(argument: &str) -> (String, Option<String>) {
     let key = key(argument);
     let value = argument
         .split_once('=')
         .map(|(_, value)| match key.as_str() {
-            "nohz_full" | "rcu_nocbs" | "irqaffinity" => {
+            "nohz_full" | "rcu_nocbs" | "irqaffinity" | "systemd.cpu_affinity" => {
                 cpus(value).unwrap_or_else(|| value.to_owned())
             }
             "isolcpus" => isolcpus(value).unwrap_or_else(|| value.to_owned()),

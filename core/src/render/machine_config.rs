@@ -21,6 +21,13 @@ pub const KERNEL_TYPE_64K: &str = "64k-pages";
 
 /// `None` where MachineConfigs aren't served.
 pub(super) fn machine_config(profile: &ValidProfile) -> Option<MachineConfig> {
+    let mut config = without_files(profile)?;
+    config.spec.config = Some(ignition::config(profile));
+    Some(config)
+}
+
+/// The same without its files and units: what other MachineConfigs can contradict.
+pub(crate) fn without_files(profile: &ValidProfile) -> Option<MachineConfig> {
     if !profile.served.machine_configs {
         return None;
     }
@@ -33,7 +40,6 @@ pub(super) fn machine_config(profile: &ValidProfile) -> Option<MachineConfig> {
             ..ObjectMeta::default()
         },
         spec: MachineConfigSpec {
-            config: Some(ignition::config(profile)),
             kernel_arguments: (!arguments.is_empty()).then_some(arguments),
             kernel_type: kernel.kernel_type.map(str::to_owned),
             realtime: kernel.realtime,

@@ -14,11 +14,16 @@ pub(crate) use self::sections::parameter_path;
 use super::templates::{Template, one_line, text};
 use crate::names;
 use crate::openshift::{Tuned, TunedMatch, TunedObjectSpec, TunedProfile, TunedRecommend};
+use crate::pools::is_custom;
 use crate::validate::ValidProfile;
 
 /// The Node Tuning Operator's own defaults have 30 and 40, its PerformanceProfiles and its documentation's examples of
-/// custom profiles 20; the lowest wins, and two with the same number are a conflict that nobody decides.
+/// custom profiles 20; the lowest wins, and of two with the same number the name decides.
 pub const PRIORITY: i64 = 18;
+
+/// Behind [`PRIORITY`], for a pool that is built in: a custom pool's selector takes the role `worker` as well, so that by
+/// its labels the profile of `worker` matches the custom pool's nodes, too (Node Tuning Operator, `pkg/operator/profilecalculator.go`).
+pub const PRIORITY_BUILT_IN: i64 = 19;
 
 /// The values of `enabled` that TuneD takes for true.
 pub(crate) const ENABLED: [&str; 3] = ["true", "True", "1"];
@@ -96,11 +101,19 @@ pub(super) fn settings(profile: &ValidProfile) -> (BTreeMap<String, String>, Opt
     (sysctls, governor)
 }
 
+fn priority(pool: &str) -> i64 {
+    if is_custom(pool) {
+        PRIORITY
+    } else {
+        PRIORITY_BUILT_IN
+    }
+}
+
 /// By the pool that the MachineConfig goes to; by the nodes' labels where there are no pools. None where these can't say
 /// it: without any condition the profile would go to every node of the cluster.
 fn recommend(profile: &ValidProfile, name: String) -> Option<TunedRecommend> {
     let mut recommend = TunedRecommend {
-        priority: PRIORITY,
+        priority: priority(&profile.pool.name),
         profile: name,
         ..TunedRecommend::default()
     };

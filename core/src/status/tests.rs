@@ -424,30 +424,62 @@ fn the_daemons_word_counts_more_than_the_kernels_name() {
 
 #[test]
 fn what_of_the_cluster_stands_in_the_way_has_its_own_reason() {
-    let cases: [(&[&str], &str); 6] = [
-        (&["KubeletConfig/theirs"], reason::FOREIGN_KUBELET_CONFIG),
-        (&["PerformanceProfile/theirs"], reason::PERFORMANCE_PROFILE),
-        (&["MachineConfigPool/rt"], reason::POOL_UNSUITABLE),
-        (&["RealtimeProfile/older"], reason::POOL_TAKEN),
-        (&["MachineConfig/99-all"], reason::REALTIME_INHERITED),
+    let nothing = |field: &'static str| (field, "");
+    let cases = [
         (
-            &["KubeletConfig/theirs", "spec.cpu.isolated"],
+            vec![nothing("KubeletConfig/theirs")],
+            reason::FOREIGN_KUBELET_CONFIG,
+        ),
+        (
+            vec![nothing("PerformanceProfile/theirs")],
+            reason::PERFORMANCE_PROFILE,
+        ),
+        (
+            vec![nothing("MachineConfigPool/rt")],
+            reason::POOL_UNSUITABLE,
+        ),
+        (vec![nothing("RealtimeProfile/older")], reason::POOL_TAKEN),
+        (
+            vec![("MachineConfig/99-all", "realtime")],
+            reason::REALTIME_INHERITED,
+        ),
+        (
+            vec![("RealtimeProfile/worker", "realtime")],
+            reason::REALTIME_INHERITED,
+        ),
+        (
+            vec![("MachineConfig/99-all", "64k-pages")],
+            reason::OVERRIDDEN,
+        ),
+        (
+            vec![("RealtimeProfile/worker", "nohz_full=2-3")],
+            reason::OVERRIDDEN,
+        ),
+        (
+            vec![("PerformanceProfile/theirs", "nohz_full=2-3")],
+            reason::OVERRIDDEN,
+        ),
+        (
+            vec![
+                nothing("KubeletConfig/theirs"),
+                nothing("spec.cpu.isolated"),
+            ],
             reason::INVALID,
         ),
     ];
     for (fields, why) in cases {
         let mut case = case();
         case.invalid = true;
-        for field in fields {
+        for (field, value) in &fields {
             case.problems
-                .push(Problem::error(*field, "", "is in the way", "remove it"));
+                .push(Problem::error(*field, value, "is in the way", "remove it"));
         }
         case.says(VALID, "False", why);
         case.says(DEGRADED, "True", why);
         case.says(AVAILABLE, "False", why);
         assert_eq!(case.status().summary.as_deref(), Some(why));
         let (_, _, message) = case.condition(DEGRADED);
-        assert!(message.contains(fields[0]), "{message}");
+        assert!(message.contains(fields[0].0), "{message}");
     }
 }
 

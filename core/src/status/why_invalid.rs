@@ -4,6 +4,7 @@
 use super::View;
 use crate::conditions::reason;
 use crate::problem::{Problem, Severity};
+use crate::render::KERNEL_TYPE_REALTIME;
 
 impl View<'_> {
     /// One thing of the cluster that is in the way has a reason of its own; a fault of the profile is `Invalid`,
@@ -35,9 +36,18 @@ impl View<'_> {
             return Some(reason::POOL_MISSING);
         }
         let (kind, _) = problem.field.split_once('/')?;
+        // What another brings to the pool is named by its value: the real-time kernel, another one, or an argument.
         match kind {
+            "MachineConfig" | "PerformanceProfile" | "RealtimeProfile"
+                if problem.value == KERNEL_TYPE_REALTIME =>
+            {
+                Some(reason::REALTIME_INHERITED)
+            }
+            "MachineConfig" => Some(reason::OVERRIDDEN),
+            "PerformanceProfile" | "RealtimeProfile" if !problem.value.is_empty() => {
+                Some(reason::OVERRIDDEN)
+            }
             "KubeletConfig" => Some(reason::FOREIGN_KUBELET_CONFIG),
-            "MachineConfig" => Some(reason::REALTIME_INHERITED),
             "MachineConfigPool" => Some(reason::POOL_UNSUITABLE),
             "PerformanceProfile" => Some(reason::PERFORMANCE_PROFILE),
             "RealtimeProfile" => Some(reason::POOL_TAKEN),

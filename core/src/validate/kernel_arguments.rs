@@ -8,8 +8,9 @@ use crate::facts::Architecture;
 use crate::problem::{Problem, Problems};
 use crate::render::kernel_arguments::{Repeat, computed, kernel_arguments, key, repeat};
 use crate::validate::ValidProfile;
+use crate::validate::pool::beside::{Beside, Source};
 
-const FIELD: &str = "spec.kernel.additionalArguments";
+pub(super) const FIELD: &str = "spec.kernel.additionalArguments";
 
 /// Left for what the bootloader and the OS add: BOOT_IMAGE (about 130 characters), ostree= (95), root= and boot= by
 /// UUID with flags (130), ignition.platform.id, consoles, fips and crashkernel.
@@ -17,7 +18,7 @@ const OS_RESERVE: usize = 512;
 
 /// Arguments that a field of the profile governs, by key: what is said twice can be said differently.
 /// Only where the profile itself emits them, or says that they shall not be there.
-const GOVERNED: [(&str, &str); 16] = [
+pub(super) const GOVERNED: [(&str, &str); 16] = [
     ("isolcpus", "spec.cpu.isolation"),
     ("nohz_full", "spec.cpu.isolated"),
     ("rcu_nocbs", "spec.cpu.isolated"),
@@ -112,11 +113,11 @@ fn check_one(field: &str, argument: &str, problems: &mut Problems) {
 }
 
 /// Whether the arguments fit to each other, to those that follow from the profile, and into the line.
-/// `beside` are those that other MachineConfigs give to the pool.
+/// Of what stands `beside` only the length matters here.
 pub(super) fn check_together(
     valid: &ValidProfile,
     hugepages_given: bool,
-    beside: &[String],
+    beside: &Beside<'_>,
     problems: &mut Problems,
 ) {
     let ours = computed(valid);
@@ -239,7 +240,7 @@ fn longest_line(architecture: Architecture) -> usize {
     }
 }
 
-fn check_length(valid: &ValidProfile, beside: &[String], problems: &mut Problems) {
+fn check_length(valid: &ValidProfile, beside: &Beside<'_>, problems: &mut Problems) {
     let length = |arguments: &[String]| {
         arguments
             .iter()
@@ -247,7 +248,11 @@ fn check_length(valid: &ValidProfile, beside: &[String], problems: &mut Problems
             .sum::<usize>()
     };
     let all = kernel_arguments(valid);
-    let (mine, others) = (length(&all), length(beside));
+    let of_source = |source: &Source<'_>| {
+        let entries = source.config.spec.kernel_arguments.as_deref();
+        length(entries.unwrap_or_default())
+    };
+    let (mine, others) = (length(&all), beside.all().map(of_source).sum::<usize>());
     let most = longest_line(valid.hardware.architecture);
     let total = mine + others + OS_RESERVE;
     if total <= most {

@@ -1,6 +1,7 @@
 //! Which pool the profile shapes, whether it is ours, and by which labels a MachineConfig reaches it.
 //! Who else claims it is `pool::conflicts`' question, what its nodes are `pool::nodes`'.
 
+pub(super) mod beside;
 pub(super) mod conflicts;
 pub(super) mod nodes;
 

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod arguments;
+mod beside;
 mod cluster_state;
 mod files;
 mod hardware;

@@ -11,7 +11,8 @@ use crate::validate::ValidProfile;
 /// How often an argument may stand on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// It holds one value: only the last counts, so only the last is written.
+    /// It holds one value, so only the last is written. Which of two the kernel would take differs from argument to
+    /// argument: of most the last, of `isolcpus`, `nohz_full` and `default_hugepagesz` the first.
     Once,
     /// Each different value adds something.
     Adds,

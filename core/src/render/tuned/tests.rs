@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::devices::devices_udev_regex;
-use super::matching;
+use super::{matching, priority};
 use crate::api::realtime_profile::NetworkDevice;
 
 fn named(name: &str) -> NetworkDevice {
@@ -100,4 +100,13 @@ proptest! {
             prop_assert!(labels || matches);
         }
     }
+}
+
+/// The pool's name sorts behind `worker`, and so does the Tuned's: only the number can decide.
+#[test]
+fn on_nodes_of_a_custom_pool_its_own_profile_wins_over_that_of_worker() {
+    assert!(priority("worker-rt") < priority("worker"));
+    assert_eq!(priority("worker"), priority("master"));
+    // The Node Tuning Operator's PerformanceProfiles, and the examples in its documentation.
+    assert!(priority("worker") < 20);
 }

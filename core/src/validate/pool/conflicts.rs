@@ -5,18 +5,40 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
+use super::beside::{Beside, Source};
 use super::name_of;
 use crate::api::RealtimeProfile;
+use crate::api::realtime_profile::KernelPageSize;
 use crate::cluster::Cluster;
-use crate::merge::sources;
-use crate::names::{
-    LABEL_NODE_ROLE_PREFIX, LABEL_PROFILE, machine_config_name, object_name, pool_label,
+use crate::merge::{
+    DEFAULT_KERNEL_TYPE, KERNEL_DEVEL, MergeError, check_alone, check_kernel_devel, not_default,
 };
+use crate::names::{LABEL_NODE_ROLE_PREFIX, LABEL_PROFILE, object_name, pool_label};
 use crate::openshift::{KubeletConfig, MachineConfig, MachineConfigPool, PerformanceProfile};
 use crate::problem::{Problem, Problems};
+use crate::render::machine_config::without_files;
+use crate::render::{KERNEL_TYPE_64K, KERNEL_TYPE_REALTIME};
 use crate::selector::matches_or_nothing;
 use crate::validate::ValidProfile;
 use crate::validate::valid_profile::ValidPool;
+
+/// What a profile says of the kernel itself: what it only leaves to the default, another may give.
+#[derive(Clone, Copy)]
+pub(in crate::validate) struct AskedKernel {
+    realtime: Option<bool>,
+    page_size: Option<KernelPageSize>,
+}
+
+impl AskedKernel {
+    /// As it was given.
+    pub fn of(profile: &RealtimeProfile) -> Self {
+        let (kernel, memory) = (&profile.spec.kernel, &profile.spec.memory);
+        Self {
+            realtime: kernel.as_ref().and_then(|kernel| kernel.realtime),
+            page_size: memory.as_ref().and_then(|memory| memory.kernel_page_size),
+        }
+    }
+}
 
 /// Two profiles on one pool: the one that was there first keeps it.
 pub(in crate::validate) fn check_profiles(
@@ -53,7 +75,8 @@ pub(in crate::validate) fn check_profiles(
 /// What else of the cluster stands in the way.
 pub(in crate::validate) fn check(
     valid: &ValidProfile,
-    explicit_realtime: Option<bool>,
+    asked: AskedKernel,
+    beside: &Beside<'_>,
     cluster: &Cluster,
     problems: &mut Problems,
 ) {
@@ -69,53 +92,7 @@ pub(in crate::validate) fn check(
     for other in &cluster.kubelet_configs {
         check_kubelet_config(other, valid, &labels, problems);
     }
-    for other in beside(&valid.name, &valid.pool, cluster) {
-        check_inherited_kernel(other, valid, explicit_realtime, problems);
-    }
-}
-
-/// The MachineConfigs that the pool merges beside ours, in OpenShift's order.
-pub(in crate::validate) fn beside<'a>(
-    profile_name: &str,
-    pool: &ValidPool,
-    cluster: &'a Cluster,
-) -> Vec<&'a MachineConfig> {
-    let ours = machine_config_name(profile_name);
-    let existing = cluster
-        .pools
-        .iter()
-        .find(|other| other.metadata.name.as_deref() == Some(&pool.name));
-    let whole;
-    let merged = match existing {
-        Some(existing) if existing.spec.machine_config_selector.is_some() => existing,
-        _ => {
-            whole = selecting_role(&pool.name);
-            &whole
-        }
-    };
-    let mut sources = sources(merged, &cluster.machine_configs);
-    sources.retain(|source| source.metadata.name.as_deref() != Some(&ours));
-    sources
-}
-
-/// A pool with the selector that we would give it.
-fn selecting_role(name: &str) -> MachineConfigPool {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-    let mut pool = MachineConfigPool::default();
-    let roles = if crate::pools::is_custom(name) {
-        vec![crate::pools::WORKER_POOL.to_owned(), name.to_owned()]
-    } else {
-        vec![name.to_owned()]
-    };
-    pool.spec.machine_config_selector = Some(LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: crate::names::LABEL_MACHINE_CONFIG_ROLE.to_owned(),
-            operator: "In".to_owned(),
-            values: Some(roles),
-        }]),
-        match_labels: None,
-    });
-    pool
+    check_merge(valid, asked, beside, pool, problems);
 }
 
 fn check_performance_profile(
@@ -185,26 +162,131 @@ fn check_kubelet_config(
     ));
 }
 
-fn check_inherited_kernel(
-    other: &MachineConfig,
+/// Whether OpenShift renders the pool at all, and with which kernel: its merge, as far as MachineConfigs can disagree.
+fn check_merge(
     valid: &ValidProfile,
-    explicit: Option<bool>,
+    asked: AskedKernel,
+    beside: &Beside<'_>,
+    pool: Option<&MachineConfigPool>,
     problems: &mut Problems,
 ) {
-    let inherited =
-        other.spec.realtime == Some(true) || other.spec.kernel_type.as_deref() == Some("realtime");
-    if !inherited || valid.kernel.realtime {
+    let Some(ours) = without_files(valid) else {
+        return;
+    };
+    let field = format!("MachineConfigPool/{}", valid.pool.name);
+    let refused = |refusal: &MergeError| {
+        let refusal = refusal.to_string();
+        let words: Vec<&str> = refusal.split_whitespace().collect();
+        format!("OpenShift refuses to render it: {}", words.join(" "))
+    };
+    // 1. Each alone. Ours is right, and what OpenShift has rendered it knows better than we do.
+    let rendered = pool.and_then(|pool| pool.spec.configuration.as_ref());
+    let is_rendered = |source: &&Source<'_>| {
+        let mut names = rendered.into_iter().flat_map(|rendered| &rendered.source);
+        names.any(|name| name.name == source.config.metadata.name)
+    };
+    for source in beside.all().filter(|source| !is_rendered(source)) {
+        if let Err(refusal) = check_alone(&source.config) {
+            let message = format!("{} ({})", refused(&refusal), source.object);
+            let remedy = format!("repair or delete {}", source.object);
+            problems.push(Problem::error(&field, "", message, remedy));
+        }
+    }
+    // 2. All together: the extension that goes with the default kernel only.
+    let kind =
+        |config: &MachineConfig| not_default(config.spec.kernel_type.as_ref()).map(str::to_owned);
+    let behind = beside
+        .behind
+        .iter()
+        .rev()
+        .find_map(|source| kind(&source.config));
+    let before = || {
+        beside
+            .before
+            .iter()
+            .rev()
+            .find_map(|source| kind(&source.config))
+    };
+    let merged = behind
+        .or_else(|| kind(&ours))
+        .or_else(before)
+        .unwrap_or_else(|| DEFAULT_KERNEL_TYPE.to_owned());
+    let extensions =
+        |source: &Source<'_>| source.config.spec.extensions.clone().unwrap_or_default();
+    for source in beside.all() {
+        if let Err(refusal) = check_kernel_devel(&merged, &extensions(source)) {
+            let message = format!("{} ({})", refused(&refusal), source.object);
+            let remedy = format!(
+                "take the extension {KERNEL_DEVEL} out of {}, or let the pool have the default kernel",
+                source.object
+            );
+            problems.push(Problem::error(&field, "", message, remedy));
+        }
+    }
+    // 3. The kernel that comes out.
+    check_kernel(valid, asked, &merged, beside, problems);
+}
+
+/// `merged` is the `kernelType` that the pool gets.
+fn check_kernel(
+    valid: &ValidProfile,
+    asked: AskedKernel,
+    merged: &str,
+    beside: &Beside<'_>,
+    problems: &mut Problems,
+) {
+    let draft = |source: &&Source<'_>| source.config.spec.realtime == Some(true);
+    let has = if beside.all().any(|source| draft(&source)) {
+        KERNEL_TYPE_REALTIME
+    } else {
+        merged
+    };
+    let wanted = match valid.kernel_page_size {
+        _ if valid.kernel.realtime => KERNEL_TYPE_REALTIME,
+        KernelPageSize::Kib64 => KERNEL_TYPE_64K,
+        KernelPageSize::Kib4 => DEFAULT_KERNEL_TYPE,
+    };
+    if has == wanted || has == DEFAULT_KERNEL_TYPE {
         return;
     }
-    let field = format!("MachineConfig/{}", other.name_any());
-    let message = format!(
-        "gives the pool {} the real-time kernel, which nothing can turn off for one pool",
-        valid.pool.name
-    );
-    let remedy = "take kernelType out of that MachineConfig, or set spec.kernel.realtime: true";
-    problems.push(if explicit == Some(false) {
-        Problem::error(field, "realtime", message, remedy)
+    let gives = |source: &&Source<'_>| {
+        not_default(source.config.spec.kernel_type.as_ref()) == Some(has)
+            || (has == KERNEL_TYPE_REALTIME && draft(source))
+    };
+    // Without one it is the other dialect's word of ours.
+    let Some(source) = beside.all().rev().find(gives) else {
+        return;
+    };
+    let (kernel, field, explicit) = if has == KERNEL_TYPE_REALTIME {
+        let explicit = asked.realtime == Some(false);
+        (
+            "the real-time kernel",
+            "spec.kernel.realtime: true",
+            explicit,
+        )
     } else {
-        Problem::warning(field, "realtime", message, remedy)
+        let explicit = asked.page_size == Some(KernelPageSize::Kib4);
+        (
+            "the kernel with 64k pages",
+            "spec.memory.kernelPageSize: 64k",
+            explicit,
+        )
+    };
+    let (object, pool) = (&source.object, &valid.pool.name);
+    let without = source.without("its kernel type");
+    problems.push(if wanted == DEFAULT_KERNEL_TYPE {
+        let message =
+            format!("gives the pool {pool} {kernel}, which nothing can turn off for one pool");
+        let remedy = format!("{without}, or set {field}");
+        if explicit {
+            Problem::error(object, has, message, remedy)
+        } else {
+            Problem::warning(object, has, message, remedy)
+        }
+    } else {
+        let message = format!(
+            "gives the pool {pool} {kernel} instead of kernelType {wanted}: of several MachineConfigs the last one that names a kernel counts"
+        );
+        Problem::error(object, has, message, without)
     });
 }
