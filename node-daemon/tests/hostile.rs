@@ -61,12 +61,12 @@ async fn end(lab: Lab, witness: Witness) {
 macro_rules! stories {
     ($runtime:expr, $($story:path),+) => {
         if can($runtime) {
-            let (lab, witness) = start($runtime).await;
+            let (lab, witness) = Box::pin(start($runtime)).await;
             $(
                 println!("{}: {}", $runtime.name(), stringify!($story));
                 Box::pin($story(&lab, &witness)).await;
             )+
-            end(lab, witness).await;
+            Box::pin(end(lab, witness)).await;
         }
     };
 }
