@@ -211,12 +211,6 @@ pub fn merge(sources: &[&MachineConfig]) -> Result<Merged, MergeError> {
     Ok(merged)
 }
 
-/// What [`merge`] says about one source alone.
-pub fn check_alone(source: &MachineConfig) -> Result<(), MergeError> {
-    check_known(source)?;
-    ignition::upgrade(source.spec.config.as_ref()).map(drop)
-}
-
 /// What [`merge`] says about a kernel type and all extensions together.
 pub fn check_kernel_devel(kernel_type: &str, extensions: &[String]) -> Result<(), MergeError> {
     if kernel_type != DEFAULT_KERNEL_TYPE && extensions.iter().any(|name| name == KERNEL_DEVEL) {

@@ -108,6 +108,8 @@ fn put_in(given: &mut [GivenProfile], cluster: &mut Cluster) {
             Some(live) => {
                 profile.metadata.uid.clone_from(&live.metadata.uid);
                 *live = profile.clone();
+                // Others are judged by what this one says, not by what was made of what it said before.
+                live.metadata.uid = None;
             }
             None => cluster.profiles.push(profile.clone()),
         }

@@ -35,15 +35,28 @@ pub(super) fn check(valid: &ValidProfile, beside: &Beside<'_>, problems: &mut Pr
     let behind = beside.behind.iter().map(|source| (source, Place::Behind));
     for (source, place) in before.chain(behind) {
         for argument in source.arguments() {
-            check_one(source, place, &argument, &ours, valid, problems);
+            let first = beside
+                .before
+                .iter()
+                .flat_map(Source::arguments)
+                .find(|other| key(other) == key(&argument));
+            check_one(
+                source,
+                (place, first.as_deref()),
+                &argument,
+                &ours,
+                valid,
+                problems,
+            );
         }
     }
     check_hugepages(&ours, valid, beside, problems);
 }
 
+/// `first`: the first of the same key that stands before ours.
 fn check_one(
     source: &Source<'_>,
-    place: Place,
+    (place, first): (Place, Option<&str>),
     argument: &str,
     ours: &[String],
     valid: &ValidProfile,
@@ -82,19 +95,29 @@ fn check_one(
         }
         return;
     };
-    if comparable(argument) == comparable(own) {
+    if comparable(argument) == comparable(own) || adds(argument, own) {
         return;
     }
-    // The driver's mode follows from the processor: no profile becomes invalid when that is known one day.
-    let advice = key.ends_with("_pstate") && valid.power != Power::PerPod;
+    // The driver's mode follows from the processor: no profile becomes invalid when that is known one day. And what no field
+    // governs may be somebody's own choice.
+    let advice = (key.ends_with("_pstate") && valid.power != Power::PerPod)
+        || !GOVERNED.iter().any(|(name, _)| *name == key);
     // Intel's driver, once disabled, stays so (`intel_pstate_setup` in drivers/cpufreq/intel_pstate.c).
     let first_counts = FIRST_COUNTS.contains(&key.as_str()) || argument == "intel_pstate=disable";
+    let ours_is_first = key != "isolcpus"
+        && FIRST_COUNTS.contains(&key.as_str())
+        && first.is_none_or(|first| comparable(first) == comparable(own));
     let pool = &valid.pool.name;
-    if place == Place::Before && !first_counts {
+    if ours_is_first || (place == Place::Before && !first_counts) {
+        let counts = if ours_is_first {
+            "counts and not it: the kernel keeps the first"
+        } else {
+            "replaces it: the kernel takes the last"
+        };
         problems.push(Problem::warning(
             &source.object,
             argument,
-            format!("reaches the pool {pool}, where {own} of this profile replaces it: the kernel takes the last"),
+            format!("reaches the pool {pool}, where {own} of this profile {counts}"),
             format!("{without} unless other pools need it"),
         ));
         return;
@@ -112,6 +135,37 @@ fn check_one(
     } else {
         Problem::error(object, argument, message, remedy)
     });
+}
+
+/// Whether it only adds something to ours, or nothing: flags of the same isolated CPUs (`housekeeping_setup` compares the CPUs
+/// of flags that are set already), and words that set something of their own (`tsc_setup` in arch/x86/kernel/tsc.c,
+/// `hardlockup_panic_setup` in kernel/watchdog.c).
+fn adds(argument: &str, own: &str) -> bool {
+    const WORDS: [&str; 5] = [
+        "tsc=nowatchdog",
+        "tsc=noirqtime",
+        "tsc=recalibrate",
+        "nmi_watchdog=panic",
+        "nmi_watchdog=nopanic",
+    ];
+    let isolated = |argument: &str| {
+        let value = argument.strip_prefix("isolcpus=")?;
+        let is_flag = |word: &&str| ["domain", "managed_irq", "nohz"].contains(word);
+        let (mut flags, cpus): (Vec<String>, Vec<String>) = {
+            let (flags, cpus): (Vec<&str>, Vec<&str>) = value.split(',').partition(is_flag);
+            let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
+            (owned(flags), owned(cpus))
+        };
+        if flags.is_empty() {
+            flags.push("domain".to_owned());
+        }
+        Some((flags, comparable(&format!("nohz_full={}", cpus.join(",")))))
+    };
+    if let (Some((flags, cpus)), Some((our_flags, our_cpus))) = (isolated(argument), isolated(own))
+    {
+        return cpus == our_cpus && flags.iter().all(|flag| our_flags.contains(flag));
+    }
+    WORDS.contains(&argument)
 }
 
 /// The field by which an argument of ours becomes another: that from which it follows, or that which replaces it.
@@ -140,14 +194,30 @@ fn check_hugepages(
         .find_map(|argument| kib_of(argument.strip_prefix("default_hugepagesz=")?))
         .unwrap_or_else(|| default_kib(valid));
     let wanted: BTreeMap<u64, String> = counts(ours.iter().cloned(), default).into_iter().collect();
-    for source in beside.all() {
+    // Of each size, what stands first.
+    let mut first: BTreeMap<u64, String> = BTreeMap::new();
+    let before = beside.before.iter().map(|source| (source, Place::Before));
+    let behind = beside.behind.iter().map(|source| (source, Place::Behind));
+    for (source, place) in before.chain(behind) {
         for (kib, count) in counts(source.arguments(), default) {
-            let Some(own) = wanted.get(&kib).filter(|own| **own != count) else {
+            let Some(own) = wanted.get(&kib) else {
                 continue;
             };
+            let ours_counts = match place {
+                Place::Before => *first.entry(kib).or_insert_with(|| count.clone()) == *own,
+                Place::Behind => first.get(&kib).is_none_or(|first| first == own),
+            };
+            if count == *own {
+                continue;
+            }
             let size = size_of(kib);
-            problems.push(Problem::error(
-                &source.object,
+            let problem = if ours_counts {
+                Problem::warning
+            } else {
+                Problem::error
+            };
+            problems.push(problem(
+                source.object.clone(),
                 format!("hugepagesz={size} hugepages={count}"),
                 format!(
                     "reaches the pool {} and contradicts hugepages={own} of this profile: of one size the kernel takes the first count",

@@ -11,10 +11,10 @@ use crate::api::RealtimeProfile;
 use crate::api::realtime_profile::KernelPageSize;
 use crate::cluster::Cluster;
 use crate::merge::{
-    DEFAULT_KERNEL_TYPE, KERNEL_DEVEL, MergeError, check_alone, check_kernel_devel, not_default,
+    DEFAULT_KERNEL_TYPE, KERNEL_DEVEL, MergeError, check_kernel_devel, not_default,
 };
 use crate::names::{LABEL_NODE_ROLE_PREFIX, LABEL_PROFILE, object_name, pool_label};
-use crate::openshift::{KubeletConfig, MachineConfig, MachineConfigPool, PerformanceProfile};
+use crate::openshift::{KubeletConfig, MachineConfig, PerformanceProfile};
 use crate::problem::{Problem, Problems};
 use crate::render::machine_config::without_files;
 use crate::render::{KERNEL_TYPE_64K, KERNEL_TYPE_REALTIME};
@@ -92,7 +92,7 @@ pub(in crate::validate) fn check(
     for other in &cluster.kubelet_configs {
         check_kubelet_config(other, valid, &labels, problems);
     }
-    check_merge(valid, asked, beside, pool, problems);
+    check_merge(valid, asked, beside, problems);
 }
 
 fn check_performance_profile(
@@ -162,12 +162,12 @@ fn check_kubelet_config(
     ));
 }
 
-/// Whether OpenShift renders the pool at all, and with which kernel: its merge, as far as MachineConfigs can disagree.
+/// Whether OpenShift renders the pool at all, and with which kernel: its merge, as far as MachineConfigs can disagree. What it
+/// says of one alone is its own matter: it knows newer extensions and versions of Ignition than we do.
 fn check_merge(
     valid: &ValidProfile,
     asked: AskedKernel,
     beside: &Beside<'_>,
-    pool: Option<&MachineConfigPool>,
     problems: &mut Problems,
 ) {
     let Some(ours) = without_files(valid) else {
@@ -179,20 +179,7 @@ fn check_merge(
         let words: Vec<&str> = refusal.split_whitespace().collect();
         format!("OpenShift refuses to render it: {}", words.join(" "))
     };
-    // 1. Each alone. Ours is right, and what OpenShift has rendered it knows better than we do.
-    let rendered = pool.and_then(|pool| pool.spec.configuration.as_ref());
-    let is_rendered = |source: &&Source<'_>| {
-        let mut names = rendered.into_iter().flat_map(|rendered| &rendered.source);
-        names.any(|name| name.name == source.config.metadata.name)
-    };
-    for source in beside.all().filter(|source| !is_rendered(source)) {
-        if let Err(refusal) = check_alone(&source.config) {
-            let message = format!("{} ({})", refused(&refusal), source.object);
-            let remedy = format!("repair or delete {}", source.object);
-            problems.push(Problem::error(&field, "", message, remedy));
-        }
-    }
-    // 2. All together: the extension that goes with the default kernel only.
+    // 1. The extension that goes with the default kernel only.
     let kind =
         |config: &MachineConfig| not_default(config.spec.kernel_type.as_ref()).map(str::to_owned);
     let behind = beside
@@ -223,7 +210,7 @@ fn check_merge(
             problems.push(Problem::error(&field, "", message, remedy));
         }
     }
-    // 3. The kernel that comes out.
+    // 2. The kernel that comes out.
     check_kernel(valid, asked, &merged, beside, problems);
 }
 
