@@ -3,7 +3,6 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -136,11 +135,15 @@ pub fn noise(count: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Puts a shell script into a commands folder.
+/// Puts a shell script into a commands folder. Another process writes it: what this one had open for writing, a child of
+/// another test's thread has open, too, until it is another program, and so long nobody can run it ("Text file busy").
 pub fn script(commands: &Path, name: &str, text: &str) {
-    let path = commands.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let words = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(words.path(), format!("#!/bin/sh\n{text}\n")).unwrap();
+    let mut install = Command::new("install");
+    install.arg("-m755").arg(words.path());
+    let installed = install.arg(commands.join(name)).status();
+    assert!(installed.unwrap().success(), "{name}");
 }
 
 /// The real rpm: the files that it is asked of lie below the root, and so does its database.
