@@ -180,8 +180,12 @@ fn check_merge(
         format!("OpenShift refuses to render it: {}", words.join(" "))
     };
     // 1. The extension that goes with the default kernel only.
-    let kind =
-        |config: &MachineConfig| not_default(config.spec.kernel_type.as_ref()).map(str::to_owned);
+    // A kernel that it doesn't know it refuses itself, and names.
+    let kind = |config: &MachineConfig| {
+        not_default(config.spec.kernel_type.as_ref())
+            .filter(|kind| [KERNEL_TYPE_REALTIME, KERNEL_TYPE_64K].contains(kind))
+            .map(str::to_owned)
+    };
     let behind = beside
         .behind
         .iter()

@@ -234,6 +234,8 @@ fn what_openshift_refuses_to_merge() {
     // What OpenShift says of one alone, it says itself: it may know more than we do.
     let unknown = config("80-extensions", "worker", "extensions: [unknown-one]");
     passes("{}", &cluster(&unknown));
+    let fast = config("99-bad", "edge-rt", "kernelType: fast");
+    passes("kernel: {realtime: true}", &cluster(&fast));
 }
 
 #[test]
